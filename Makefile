@@ -1,0 +1,33 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := out/demo
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/installed  ## the main job, with the bundled model on the bundled images
+	$(BIN)/python tools/eliminate_bg.py -o $(DEMO)
+	$(BIN)/python tools/contact_sheet.py $(DEMO)
+
+test: lint  ## everything but `slow` and `gpu`
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-test  ## the measured table of the README
+	$(BIN)/python tools/benchmark.py compose
+
+clean:
+	rm -rf $(VENV) out
+
+$(VENV)/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -r requirements.txt
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed requirements-test.txt
+	$(BIN)/python -m pip install -q -r requirements-test.txt
+	touch $@

@@ -1,0 +1,5 @@
+import sys
+
+from solo_bg.cli import main
+
+sys.exit(main())

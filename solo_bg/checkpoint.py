@@ -1,0 +1,84 @@
+"""Weights: load them as data, never as code, and make sure that they fit."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from solo_bg.errors import SetupError
+
+
+class Checkpoint(NamedTuple):
+    """`state_dict`: name -> tensor on the CPU. `meta`: what training noted beside it, `{}` if nothing."""
+
+    state_dict: dict[str, Tensor]
+    meta: dict[str, Any]
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint under `weights_only=True`: a file that would run code is refused.
+
+    Beyond torch's own list only what mmengine's training writes is allowed: its `HistoryBuffer` and NumPy's arrays.
+
+    Raises:
+        SetupError: no such file, not a checkpoint, or one that holds more than data.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SetupError(f'no checkpoint at {path}; expected the .pth file that belongs to the config')
+    try:
+        with torch.serialization.safe_globals(allowed_globals()):
+            loaded = torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).partition('\n')[0]
+        raise SetupError(f'{path} is no checkpoint that can be loaded safely: {reason}') from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise SetupError(f'{path} cannot be read as a checkpoint: {error}') from error
+    state_dict = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else None
+    if not isinstance(state_dict, Mapping) or not all(isinstance(value, Tensor) for value in state_dict.values()):
+        raise SetupError(f'{path} holds no weights; expected a dict of tensors or one under the key state_dict')
+    meta = loaded.get('meta') if 'state_dict' in loaded else None
+    return Checkpoint({name.removeprefix('module.'): value for name, value in state_dict.items()}, meta or {})
+
+
+def allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """What a checkpoint of mmengine's may name beyond torch's own list."""
+    from mmengine.logging import HistoryBuffer
+
+    reconstruct = np.array(0).__reduce__()[0]  # numpy's own function; the module it lives in changed with numpy 2
+    dtypes = [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64, np.bool_)]
+    arrays = [(reconstruct, f'{where}.multiarray._reconstruct') for where in ('numpy.core', 'numpy._core')]
+    scalars = [(np.float64(0).__reduce__()[0], f'{where}.multiarray.scalar') for where in ('numpy.core', 'numpy._core')]
+    return [HistoryBuffer, np.ndarray, np.dtype, *dtypes, *arrays, *scalars, (history_statistic, 'builtins.getattr')]
+
+
+def history_statistic(owner: Any, name: str) -> Any:
+    """Stands for `getattr` while a checkpoint is read: `HistoryBuffer`'s four statistics and nothing else."""
+    from mmengine.logging import HistoryBuffer
+
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
+        raise pickle.UnpicklingError(f'it wants the attribute {name!r} of {owner!r}')
+    return getattr(HistoryBuffer, name)
+
+
+def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], path: str | Path) -> None:
+    """Put the weights into the model.
+
+    Raises:
+        SetupError: a weight is missing, unknown or of another shape; the message counts them and names the first.
+    """
+    own = model.state_dict()
+    missing = [name for name in own if name not in state_dict and not name.endswith('num_batches_tracked')]
+    unknown = [name for name in state_dict if name not in own]
+    misshapen = [name for name in own if name in state_dict and own[name].shape != state_dict[name].shape]
+    wrong = {'missing': missing, 'not in the model': unknown, 'of another shape': misshapen}
+    if any(wrong.values()):
+        counted = '; '.join(f'{len(names)} {how} ({", ".join(names[:3])})' for how, names in wrong.items() if names)
+        raise SetupError(f'{path} does not fit the config. Of {len(own)} weights: {counted}. Give the config it was trained with')
+    model.load_state_dict(dict(state_dict), strict=False)

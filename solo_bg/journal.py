@@ -1,0 +1,43 @@
+"""The manifest: what became of each input."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from solo_bg.files import write_bytes
+
+MANIFEST = 'manifest.jsonl'
+
+
+@dataclass(frozen=True)
+class Record:
+    """A line of the manifest.
+
+    Attributes:
+        input: INPUT joined with the path below it.
+        status: `ok`, `empty` (no instance was kept) or `error`.
+        outputs: style -> path relative to OUT.
+        instances: how many were kept.
+        classes: class name -> how many were kept.
+        foreground: the union's share of the pixels, 0 to 1.
+        seconds: spent on this image in reading, segmenting (its share of the batch), composing and writing.
+        error: why it failed, else None.
+    """
+
+    input: str
+    status: str
+    outputs: dict[str, str] = field(default_factory=dict)
+    instances: int = 0
+    classes: dict[str, int] = field(default_factory=dict)
+    foreground: float = 0.0
+    seconds: float = 0.0
+    error: str | None = None
+
+
+def write_manifest(out: Path, records: Iterable[Record]) -> None:
+    """Write OUT/manifest.jsonl, a line an input, sorted by `input`."""
+    lines = [json.dumps(asdict(record)) + '\n' for record in sorted(records, key=lambda record: record.input)]
+    write_bytes(out / MANIFEST, ''.join(lines).encode())

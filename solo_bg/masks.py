@@ -1,0 +1,105 @@
+"""Pure tensors: what can be computed from masks alone, on the device they are on.
+
+A mask is bool (H, W); masks are bool (N, H, W). A box is xyxy in pixels, half open. A crop is a mask cut to its box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Box = tuple[int, int, int, int]
+
+
+def boxes_of(masks: Tensor) -> Tensor:
+    """The smallest box around each mask, in one pass over the masks.
+
+    Args:
+        masks: bool (N, H, W).
+
+    Returns:
+        int64 (N, 4), xyxy, half open; an empty mask gives (0, 0, 0, 0).
+    """
+    n, _, width = masks.shape
+    if masks.numel() == 0:
+        return torch.zeros(n, 4, dtype=torch.int64, device=masks.device)
+    y0, y1 = first_and_end(occupied_rows(masks))
+    used = torch.zeros(n, width, dtype=torch.uint8, device=masks.device)
+    for index, (top, bottom) in enumerate(torch.stack([y0, y1], 1).tolist()):
+        if top < bottom:
+            used[index] = masks[index, top:bottom].view(torch.uint8).amax(0)
+    x0, x1 = first_and_end(used.bool())
+    return torch.stack([x0, y0, x1, y1], 1)
+
+
+def occupied_rows(masks: Tensor) -> Tensor:
+    """Which rows hold any pixel, bool (N, H). Read eight pixels at a time where the layout allows it: amax over
+    int64 words is several times faster than `any` over bytes."""
+    if masks.shape[2] % 8 == 0 and masks.is_contiguous() and masks.storage_offset() % 8 == 0:
+        return masks.view(torch.int64).amax(2) != 0
+    return masks.view(torch.uint8).amax(2) != 0
+
+
+def first_and_end(flags: Tensor) -> tuple[Tensor, Tensor]:
+    """The first true index and one past the last of each row of `flags`, bool (N, L); 0 and 0 where there is none."""
+    bits = flags.view(torch.uint8)
+    end = flags.shape[1] - bits.flip(1).argmax(1)
+    return bits.argmax(1), end.where(flags.any(1), 0)
+
+
+def owner_map(crops: Sequence[Tensor], boxes: Sequence[Box], size: tuple[int, int], device: torch.device) -> Tensor:
+    """The instance that lies on top at each pixel: the first given, which is drawn last.
+
+    Args:
+        crops: the masks cut to their boxes, bool (h, w) each.
+        boxes: xyxy on the host, one a crop.
+        size: height and width of the image.
+
+    Returns:
+        int16 (H, W): the index of the instance, -1 on background.
+    """
+    if len(crops) > torch.iinfo(torch.int16).max:
+        raise ValueError(f'an owner map holds at most 32767 instances, got {len(crops)}; select some first')
+    rank = torch.zeros(size, dtype=torch.int16, device=device)  # N - index, the larger the further up; 0 is background
+    ranks = torch.arange(len(crops), 0, -1, dtype=torch.int16, device=device)
+    for crop, (x0, y0, x1, y1), own in zip(crops, boxes, ranks[:, None], strict=True):  # (1,), as () would not widen
+        region = rank[y0:y1, x0:x1]
+        torch.maximum(region, crop.view(torch.uint8) * own, out=region)
+    return (len(crops) - rank).where(rank > 0, -1)
+
+
+def count_rows_and_columns(
+    crops: Sequence[Tensor], boxes: Sequence[Box], size: tuple[int, int], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Pixels set in each row, int64 (N, H), and in each column, int64 (N, W), of each mask."""
+    rows = torch.zeros(len(crops), size[0], dtype=torch.int64, device=device)
+    columns = torch.zeros(len(crops), size[1], dtype=torch.int64, device=device)
+    for crop, (x0, y0, x1, y1), in_rows, in_columns in zip(crops, boxes, rows, columns, strict=True):
+        in_rows[y0:y1] = crop.sum(1)
+        in_columns[x0:x1] = crop.sum(0)
+    return rows, columns
+
+
+def centres_of_mass(rows: Tensor, columns: Tensor) -> Tensor:
+    """Centres of mass from the counts of `count_rows_and_columns`.
+
+    Returns:
+        float64 (N, 2) as (x, y) in pixels, the first pixel's centre being 0; NaN for an empty mask. The sums are whole
+        numbers up to the one division, so every device gives the same.
+    """
+    area = rows.sum(1).double()
+    x = (columns * torch.arange(columns.shape[1], device=columns.device)).sum(1)
+    y = (rows * torch.arange(rows.shape[1], device=rows.device)).sum(1)
+    return torch.stack([x / area, y / area], 1)
+
+
+def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks, bool (N, h, w), brought to another size: bilinear, half-pixel centres, then > 0.5. Bool (N, H, W)."""
+    if tuple(masks.shape[1:]) == tuple(size):
+        return masks
+    if masks.numel() == 0:
+        return masks.new_zeros((len(masks), *size))
+    return F.interpolate(masks[:, None].float(), size=size, mode='bilinear', align_corners=False)[:, 0] > 0.5

@@ -1,0 +1,180 @@
+"""The one line, over many images: read -> segment -> compose -> write, once, and never back."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from solo_bg.errors import ImageError
+from solo_bg.files import ImageFile, encode_image, output_names, read_image, write_bytes
+from solo_bg.instances import Instances, Picture
+from solo_bg.journal import Record
+from solo_bg.sources import Source
+from solo_bg.styles import MASK_STYLES, load_style
+
+T = TypeVar('T')
+R = TypeVar('R')
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is kept, what is drawn, and how it is written. The command line's help says what each means."""
+
+    out: Path
+    styles: Sequence[str] = ('eliminated', 'overlay')
+    score_thr: float = 0.3
+    classes: Sequence[str] | None = None
+    sort_by_density: bool = False
+    on_empty: str = 'skip'
+    batch_size: int = 1
+    workers: int = 2
+    format: str = 'png'
+    quality: int = 95
+
+    def output(self, style: str, name: str) -> str:
+        """The path of one picture, relative to `out`."""
+        lossy_alpha = style == 'cutout' and self.format == 'jpg'
+        return f'{style}/{name}.{"png" if style in MASK_STYLES or lossy_alpha else self.format}'
+
+
+@dataclass
+class Job:
+    """An image under way, with what is known of it so far."""
+
+    image: ImageFile
+    name: str
+    picture: Picture | None = None
+    instances: Instances | None = None
+    drawn: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    foreground: float = 0.0
+    seconds: float = 0.0
+    error: str | None = None
+
+
+def run(images: Sequence[ImageFile], source: Source, options: Options) -> Iterator[Record]:
+    """Do all images; yield what became of each, in order.
+
+    Reading and writing happen in `options.workers` threads, at most a few images ahead of and behind the model, which
+    runs in the calling thread. An image that fails is an `error`; the others go on.
+    """
+    jobs = (Job(image, name) for image, name in zip(images, output_names(images), strict=True))
+    depth = options.workers + options.batch_size
+    with ThreadPoolExecutor(options.workers) as pool:
+        read_jobs = ahead(pool, read, jobs, depth)
+        drawn_jobs = (compose(job, options) for batch in batches(read_jobs, options.batch_size) for job in segment(batch, source))
+        yield from ahead(pool, lambda job: write(job, options), drawn_jobs, depth)
+
+
+def ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[R]:
+    """`map(work, items)` in order, in the pool's threads, with at most `depth` items under way."""
+    under_way: deque[Future[R]] = deque()
+    for item in items:
+        under_way.append(pool.submit(work, item))
+        if len(under_way) > depth:
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of `size`, the last perhaps shorter."""
+    items = iter(items)
+    while batch := list(itertools.islice(items, size)):
+        yield batch
+
+
+@contextmanager
+def step(jobs: Sequence[Job]) -> Iterator[None]:
+    """Time one step, and note an ImageError as the jobs' own."""
+    start = time.perf_counter()
+    try:
+        yield
+    except ImageError as error:
+        for job in jobs:
+            job.error = str(error)
+    for job in jobs:
+        job.seconds += (time.perf_counter() - start) / len(jobs)
+
+
+def read(job: Job) -> Job:
+    with step([job]):
+        job.picture = Picture(job.name, job.image.shown, read_image(job.image.path))
+    return job
+
+
+def segment(batch: list[Job], source: Source) -> list[Job]:
+    """Find the instances of those that were read. If one fails its batch, each is tried alone."""
+    good = [job for job in batch if job.picture is not None]
+    if good:
+        with step(good):
+            for job, instances in zip(good, source([job.picture for job in good if job.picture]), strict=True):
+                job.instances = instances
+    if len(good) > 1 and good[0].error:
+        for job in good:
+            job.error = None
+            segment([job], source)
+    return batch
+
+
+def compose(job: Job, options: Options) -> Job:
+    """Choose what is kept and draw it where the masks are; the pictures leave the device here."""
+    if job.picture is None or job.instances is None:
+        return job
+    with step([job]):
+        keep = job.instances.select(options.score_thr, options.classes)
+        if options.sort_by_density:
+            keep = keep.sort_by_area()
+        image = torch.from_numpy(job.picture.pixels).to(keep.device)
+        job.instances = keep
+        job.foreground = int(keep.union.count_nonzero()) / keep.union.numel()
+        if job.foreground or options.on_empty != 'skip':
+            draw = load_style if job.foreground or options.on_empty == 'black' else copy_style
+            job.drawn = {style: draw(style)(image, keep).cpu().numpy() for style in options.styles}
+    return job
+
+
+def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:
+    """For `--on-empty copy`: the image itself, opaque; masks stay empty."""
+    if style in MASK_STYLES:
+        return load_style(style)
+    if style == 'cutout':
+        return lambda image, instances: torch.cat([image, torch.full_like(image[..., :1], 255)], 2)
+    return lambda image, instances: image
+
+
+def write(job: Job, options: Options) -> Record:
+    """Encode all pictures, then write them: all or none."""
+    outputs = {style: options.output(style, job.name) for style in job.drawn}
+    with step([job]):
+        encoded = {
+            outputs[style]: encode_image(drawn, Path(outputs[style]).suffix, options.quality)
+            for style, drawn in job.drawn.items()
+        }
+        try:
+            for path, data in encoded.items():
+                write_bytes(options.out / path, data)
+        except ImageError:
+            for path in encoded:
+                (options.out / path).unlink(missing_ok=True)
+            raise
+    if job.error or job.instances is None:
+        return Record(job.image.shown, 'error', seconds=round(job.seconds, 4), error=job.error)
+    return Record(
+        input=job.image.shown,
+        status='ok' if job.foreground else 'empty',
+        outputs=outputs,
+        instances=len(job.instances),
+        classes=job.instances.count_by_class(),
+        foreground=round(job.foreground, 6),
+        seconds=round(job.seconds, 4),
+    )

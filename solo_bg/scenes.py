@@ -1,0 +1,160 @@
+"""Draws scenes whose masks are known: textured, shaded shapes over textured grounds.
+
+They train the bundled model beside photographs, and give tests and benchmarks pictures that need no download.
+A scene is a function of its seed alone.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+
+def draw_scene(seed: int, height: int = 320, width: int = 400, max_shapes: int = 6) -> tuple[Image, NDArray[np.bool_]]:
+    """One scene: a ground, then 1 to `max_shapes` shapes, each with its own texture, light and soft shadow.
+
+    Returns:
+        image: uint8 (H, W, 3), BGR.
+        masks: bool (N, H, W), what is visible of each shape, in drawing order; shapes covered to less than 60
+            pixels are left out, so that N may be smaller than the number drawn (and is at least 1).
+    """
+    rng = np.random.default_rng(seed)
+    image = texture(rng, height, width)
+    if rng.random() < 0.5:  # a horizon: two grounds
+        image = np.where(outline_below_line(rng, height, width)[..., None], texture(rng, height, width), image)
+    image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.1, 1.5))
+    masks: list[NDArray[np.bool_]] = []
+    for _ in range(rng.integers(1, max_shapes + 1)):
+        shape = outline(rng, height, width)
+        image = paint(rng, image, shape)
+        masks = [mask & ~shape for mask in masks] + [shape]
+    image = np.clip(image + rng.normal(0, rng.uniform(0, 5), image.shape), 0, 255)
+    visible = [mask for mask in masks if mask.sum() >= 60]
+    return image.astype(np.uint8), np.stack(visible)
+
+
+def texture(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
+    """A surface, float32 (H, W, 3) in 0..255: two colours mixed by noise, stripes, checks, spots or a slope."""
+    field = PATTERNS[rng.integers(len(PATTERNS))](rng, height, width)
+    first, second = random_colours(rng)
+    field = field[..., None]
+    return (first * (1 - field) + second * field + 12 * (clouds(rng, height, width)[..., None] - 0.5)).astype(np.float32)
+
+
+def random_colours(rng: Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two BGR colours, related more often than not, as the colours of one surface are."""
+    first = np.clip(rng.uniform(10, 245) + rng.uniform(-1, 1, 3) * rng.choice([15, 50, 130]), 0, 255)
+    nearby = np.clip(first + rng.normal(0, 35, 3), 0, 255)
+    return first, nearby if rng.random() < 0.7 else rng.uniform(0, 255, 3)
+
+
+def clouds(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
+    """Noise of several octaves, float32 (H, W) in 0..1."""
+    field = np.zeros((height, width), np.float32)
+    first_octave = rng.integers(1, 5)
+    roughness = rng.uniform(0.4, 0.9)
+    for octave in range(first_octave, first_octave + 4):
+        grid = rng.random((2**octave + 1, 2**octave + 1), dtype=np.float32)
+        field += roughness**octave * cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.normalize(field, None, 0, 1, cv2.NORM_MINMAX)
+
+
+def stripes(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
+    """Waves along one direction, bent a little, sharp or smooth, float32 (H, W) in 0..1."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    angle, period = rng.uniform(0, np.pi), rng.uniform(5, 50)
+    bend = rng.uniform(0, 1.5) * clouds(rng, height, width)
+    wave = np.sin(2 * np.pi * ((x * np.cos(angle) + y * np.sin(angle)) / period + bend))
+    return (0.5 + 0.5 * np.tanh(wave * rng.uniform(1, 6))).astype(np.float32)
+
+
+def checks(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
+    """Two crossing sets of stripes, float32 (H, W) in 0..1."""
+    return np.abs(stripes(rng, height, width) - stripes(rng, height, width))
+
+
+def spots(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
+    """Round dots of one size at random places, float32 (H, W) in 0..1."""
+    field = np.zeros((height, width), np.float32)
+    radius = int(rng.integers(2, 12))
+    for _ in range(rng.integers(20, 200)):
+        centre = (int(rng.integers(width)), int(rng.integers(height)))
+        cv2.circle(field, centre, radius, 1.0, -1, cv2.LINE_AA)
+    return field
+
+
+def slope(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
+    """A straight gradient, float32 (H, W) in 0..1."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    angle = rng.uniform(0, 2 * np.pi)
+    field = (x / width - 0.5) * np.cos(angle) + (y / height - 0.5) * np.sin(angle)
+    return cv2.normalize(field, None, 0, 1, cv2.NORM_MINMAX)
+
+
+PATTERNS = (clouds, clouds, clouds, stripes, checks, spots, slope, slope)
+
+
+def outline(rng: Generator, height: int, width: int) -> NDArray[np.bool_]:
+    """A shape somewhere in the picture, bool (H, W), never empty: one closed curve, or a body with limbs."""
+    size = min(height, width) * rng.uniform(0.06, 0.33) * rng.uniform(0.7, 1.3)
+    centre = np.array([rng.uniform(0.08, 0.92) * width, rng.uniform(0.08, 0.92) * height])
+    mask = np.zeros((height, width), np.uint8)
+    fill(mask, closed_curve(rng, centre, size))
+    if rng.random() < 0.35:
+        for _ in range(rng.integers(1, 6)):
+            direction = rng.uniform(0, 2 * np.pi)
+            joint = centre + size * rng.uniform(0.7, 1.2) * np.array([np.cos(direction), np.sin(direction)])
+            fill(mask, closed_curve(rng, joint, size * rng.uniform(0.2, 0.6)))
+    mask[int(centre[1]), int(centre[0])] = 1
+    return mask.astype(bool)
+
+
+def closed_curve(rng: Generator, centre: NDArray[np.float64], size: float) -> NDArray[np.float64]:
+    """Points (P, 2) of an ellipse, a polygon, a star or a blob around `centre`, `size` its rough radius in pixels."""
+    kind = rng.integers(4)
+    corners = int(rng.integers(3, 8)) if kind == 1 else 2 * int(rng.integers(4, 8)) if kind == 2 else 90
+    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    radius = np.ones(corners)
+    if kind == 1:
+        radius = rng.uniform(0.7, 1.2, corners)
+    elif kind == 2:
+        radius[::2] *= rng.uniform(0.4, 0.8)
+    elif kind == 3:
+        for wave in range(1, 6):
+            radius += rng.normal(0, 0.35 / wave) * np.cos(wave * angle + rng.uniform(0, 2 * np.pi))
+        radius = np.clip(radius, 0.25, None)
+    points = size * radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+    points[:, 0] *= rng.uniform(0.4, 1.0)
+    turn = rng.uniform(0, 2 * np.pi)
+    rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    return points @ rotation.T + centre
+
+
+def fill(mask: Image, points: NDArray[np.float64]) -> None:
+    cv2.fillPoly(mask, [np.round(points).astype(np.int32)], 1)
+
+
+def outline_below_line(rng: Generator, height: int, width: int) -> NDArray[np.bool_]:
+    """Everything under a tilted horizon, bool (H, W)."""
+    left, right = rng.uniform(0.2, 0.8, 2) * height
+    return np.arange(height)[:, None] > np.linspace(left, right, width)[None]
+
+
+def paint(rng: Generator, image: NDArray[np.float32], shape: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Lay a textured shape over the image: its shadow first, then its surface, lighter on one side."""
+    height, width = shape.shape
+    alpha = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), rng.uniform(0.4, 0.9))[..., None]
+    if rng.random() < 0.5:
+        shift = np.array([[1, 0, rng.normal(0, 8)], [0, 1, rng.uniform(0, 10)]])
+        shadow = cv2.warpAffine(shape.astype(np.float32), shift, (width, height))
+        shadow = cv2.GaussianBlur(shadow, (0, 0), rng.uniform(2, 8))[..., None]
+        image = image * (1 - rng.uniform(0.1, 0.6) * shadow)
+    light = 1 + rng.uniform(0, 0.9) * (slope(rng, height, width)[..., None] - 0.5)
+    depth = cv2.distanceTransform(shape.astype(np.uint8), cv2.DIST_L2, 3)
+    rim = rng.uniform(0, 0.5) * np.exp(-depth / rng.uniform(2, 10))[..., None]
+    surface = texture(rng, height, width) * light * (1 - rim)
+    return image * (1 - alpha) + surface * alpha

@@ -1,0 +1,7 @@
+"""Eliminate the background of images: python tools/eliminate_bg.py CONFIG CHECKPOINT INPUT... [options]"""
+
+import sys
+
+from solo_bg.cli import main
+
+sys.exit(main())
