@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -235,13 +236,16 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         ImageError: it cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(f'.{os.getpid()}-{abs(hash(path.name)):x}.tmp')
+    temporary = path.with_name(f'.{os.getpid()}-{threading.get_ident():x}.tmp')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        except BaseException:  # an interrupt too: nothing half-written stays
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ImageError(f'cannot write {path}: {error.strerror or error}') from error
 
 

@@ -65,8 +65,8 @@ class MissingOperator:
         raise NotImplementedError(
             f"mmcv's operator '{self.name}' is not compiled here, and solo_bg's stand-in does not provide it. "
             'Install mmcv with its compiled operators: '
-            'MMCV_WITH_OPS=1 pip install --no-build-isolation --no-binary onedl-mmcv --force-reinstall onedl-mmcv '
-            "(needs a C++ compiler; about ten minutes), or upstream's wheel: mim install mmcv."
+            'pip install --force-reinstall --no-deps --no-build-isolation --no-binary onedl-mmcv onedl-mmcv '
+            '(needs a C++ compiler and, for CUDA, nvcc; about ten minutes on two cores).'
         )
 
 
@@ -83,8 +83,9 @@ def sigmoid_focal_loss_forward(
     """
     is_class, log_p, log_not_p = _focal_terms(input, target)
     p = input.float().sigmoid()
-    loss = -is_class * alpha * (1 - p) ** gamma * log_p - ~is_class * (1 - alpha) * p**gamma * log_not_p
-    output.copy_(loss * _row_weight(target, weight, input.shape[1]))
+    positive = -alpha * (1 - p) ** gamma * log_p
+    negative = -(1 - alpha) * p**gamma * log_not_p
+    output.copy_(positive.where(is_class, negative) * _row_weight(target, weight, input.shape[1]))
 
 
 def sigmoid_focal_loss_backward(
@@ -95,7 +96,7 @@ def sigmoid_focal_loss_backward(
     p = input.float().sigmoid()
     positive = -alpha * (1 - p) ** gamma * (1 - p - gamma * p * log_p)
     negative = -(1 - alpha) * p**gamma * (gamma * (1 - p) * log_not_p - p)
-    grad_input.copy_((is_class * positive + ~is_class * negative) * _row_weight(target, weight, input.shape[1]))
+    grad_input.copy_(positive.where(is_class, negative) * _row_weight(target, weight, input.shape[1]))
 
 
 def _focal_terms(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:

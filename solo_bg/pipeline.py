@@ -160,13 +160,7 @@ def write(job: Job, options: Options) -> Record:
             outputs[style]: encode_image(drawn, Path(outputs[style]).suffix, options.quality)
             for style, drawn in job.drawn.items()
         }
-        try:
-            for path, data in encoded.items():
-                write_bytes(options.out / path, data)
-        except ImageError:
-            for path in encoded:
-                (options.out / path).unlink(missing_ok=True)
-            raise
+        write_all(options.out, encoded)
     if job.error or job.instances is None:
         return Record(job.image.shown, 'error', seconds=round(job.seconds, 4), error=job.error)
     return Record(
@@ -178,3 +172,16 @@ def write(job: Job, options: Options) -> Record:
         foreground=round(job.foreground, 6),
         seconds=round(job.seconds, 4),
     )
+
+
+def write_all(out: Path, encoded: dict[str, bytes]) -> None:
+    """Write all files, path below `out` -> bytes; if one fails, take back those before it."""
+    written: list[Path] = []
+    try:
+        for path, data in encoded.items():
+            write_bytes(out / path, data)
+            written.append(out / path)
+    except ImageError:
+        for file in written:
+            file.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,215 @@
+import json
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+from conftest import CHECKPOINT, CONFIG, ROOT
+
+from solo_bg import cli
+from solo_bg.scenes import draw_scene
+
+MODEL = [str(CONFIG), str(CHECKPOINT)]
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    (tmp_path / 'in').mkdir()
+    for seed in (1, 2):
+        cv2.imwrite(str(tmp_path / f'in/{seed}.png'), draw_scene(seed, 96, 128)[0])
+    return tmp_path / 'in'
+
+
+def manifest(out):
+    return [json.loads(line) for line in (out / 'manifest.jsonl').read_text().splitlines()]
+
+
+# ---- arguments
+
+
+def test_options_and_inputs_in_any_order():
+    args = cli.parse(['-o', 'x', 'c.py', '--limit', '3', 'w.pth', 'a', '--quiet', 'b', '--styles', 'mask, labels'])
+    assert (args.config, args.checkpoint, args.inputs) == ('c.py', 'w.pth', ['a', 'b'])
+    assert args.limit == 3 and args.styles == ['mask', 'labels'] and args.quiet
+
+
+def test_cfg_options_end_where_no_option_stands():
+    args = cli.parse(['--cfg-options', 'a.b=1', 'c=[1,2]', 'c.py', 'w.pth', 'in', '--cfg-options', 'd=x'])
+    assert args.cfg_options == ['a.b=1', 'c=[1,2]', 'd=x'] and args.inputs == ['in']
+    assert cli.parse(['c.py', 'w.pth', 'in', '--cfg-options=a=1']).cfg_options == ['a=1']
+
+
+def test_no_inputs_is_the_demo():
+    args = cli.parse([])
+    assert args.config.endswith('configs/solo_bg_tiny.py') and args.inputs[0].endswith('demo/images')
+
+
+@pytest.mark.parametrize(
+    ('argv', 'message'),
+    [
+        (['c.py'], 'expected CONFIG CHECKPOINT INPUT'),
+        (['c.py', 'w.pth'], 'expected CONFIG CHECKPOINT INPUT'),
+        (['c', 'w', 'i', '--styles', 'eliminated,sepia'], 'no style named sepia; the styles are eliminated, overlay'),
+        (['c', 'w', 'i', '--styles', ','], 'the styles are'),
+        (['c', 'w', 'i', '--score-thr', '1.5'], 'from 0 to 1'),
+        (['c', 'w', 'i', '--batch-size', '0'], 'at least 1'),
+        (['c', 'w', 'i', '--quality', '101'], 'from 1 to 100'),
+        (['c', 'w', 'i', '--on-empty', 'maybe'], 'invalid choice'),
+        (['c', 'w', 'i', '--format', 'gif'], 'invalid choice'),
+        (['c', 'w', 'i', '--tresh', '1'], 'unrecognized arguments'),
+        (['c', 'w', 'i', '--cfg-options'], 'expected K=V, got nothing'),
+        (['--cfg-options', 'x', 'c', 'w', 'i'], 'expected K=V, got x'),
+    ],
+)
+def test_mistakes_are_usage_errors(argv, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        cli.parse(argv)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('argv', [['--help'], ['--version'], ['c.py'], ['c', 'w', 'i', '--styles', 'x']])
+def test_help_and_mistakes_import_nothing_heavy(argv):
+    code = (
+        'import sys; from solo_bg.cli import parse\n'
+        f'try: parse({argv!r})\n'
+        "except SystemExit: assert not {'torch', 'mmdet', 'cv2', 'numpy', 'rich'} & set(sys.modules), sys.modules.keys()"
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# ---- exit codes, in this process
+
+
+def test_all_done_is_0(scenes, tmp_path, capsys):
+    assert cli.main([*MODEL, str(scenes), '-o', str(tmp_path / 'out'), '--on-empty', 'black', '--device', 'cpu']) == 0
+    lines = manifest(tmp_path / 'out')
+    assert [line['input'] for line in lines] == [f'{scenes}/1.png', f'{scenes}/2.png']
+    assert all((tmp_path / 'out' / path).exists() for line in lines for path in line['outputs'].values())
+    printed = capsys.readouterr()
+    assert 'done' in printed.out and '2/2 images' in printed.err
+
+
+def test_some_failed_is_1_and_the_others_are_written(scenes, tmp_path, capsys):
+    (scenes / 'broken.jpg').write_bytes(b'text')
+    missing = str(tmp_path / 'missing.png')
+    code = cli.main([*MODEL, str(scenes), missing, '-o', str(tmp_path / 'out'), '--quiet', '--on-empty', 'copy'])
+    assert code == 1
+    by_status = {line['input']: line['status'] for line in manifest(tmp_path / 'out')}
+    assert by_status[missing] == by_status[f'{scenes}/broken.jpg'] == 'error'
+    assert len(list((tmp_path / 'out/eliminated').iterdir())) == 2
+    printed = capsys.readouterr()
+    assert printed.out == '' and 'missing.png: cannot be read' in printed.err
+
+
+def wrong_config(path):
+    (path / 'bad.py').write_text('model = dict(type="NoSuchDetector")\ntest_dataloader = dict(dataset=dict(pipeline=[]))')
+    return [str(path / 'bad.py'), str(CHECKPOINT)]
+
+
+def unfinished_config(path):
+    (path / 'bad.py').write_text('model = dict(')
+    return [str(path / 'bad.py'), str(CHECKPOINT)]
+
+
+def empty_config(path):
+    (path / 'bad.py').write_text('a = 1')
+    return [str(path / 'bad.py'), str(CHECKPOINT)]
+
+
+@pytest.mark.parametrize(
+    ('model', 'options', 'message'),
+    [
+        (MODEL, ['--device', 'cuda:99'], 'cuda:99 was asked for'),
+        (MODEL, ['--device', 'quantum'], "no device is called 'quantum'"),
+        (MODEL, ['--classes', 'object,horse'], 'no class named horse; the classes are object'),
+        ([str(CONFIG), 'nothing.pth'], [], 'no checkpoint at nothing.pth'),
+        (['nothing.py', str(CHECKPOINT)], [], 'no config at nothing.py'),
+        ([str(CONFIG), str(CONFIG)], [], 'configs/solo_bg_tiny.py'),
+        (wrong_config, [], 'NoSuchDetector'),
+        (unfinished_config, [], 'cannot be read'),
+        (empty_config, [], 'has no `model`'),
+        (MODEL, ['--cfg-options', 'model.mask_head.num_classes=3'], 'does not fit the config'),
+    ],
+)
+def test_what_cannot_start_is_2_and_one_line(scenes, tmp_path, capsys, model, options, message):
+    model = model(tmp_path) if callable(model) else model
+    assert cli.main([*model, str(scenes), '-o', str(tmp_path / 'out'), *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error and 'Traceback' not in error
+    assert not (tmp_path / 'out').exists()
+
+
+def test_no_images_is_2(tmp_path, capsys):
+    assert cli.main([*MODEL, str(tmp_path), str(tmp_path / 'missing.png')]) == 2
+    assert 'no images in' in capsys.readouterr().err
+
+
+def test_limit_and_dry_run(scenes, tmp_path, capsys):
+    out = tmp_path / 'out'
+    assert cli.main([*MODEL, str(scenes), '-o', str(out), '--dry-run', '--styles', 'mask,cutout']) == 0
+    printed = capsys.readouterr().out
+    assert f'{scenes}/1.png -> mask/1.png, cutout/1.png' in printed and 'MB' in printed and not out.exists()
+    assert cli.main([*MODEL, str(scenes), '-o', str(out), '--limit', '1', '--quiet']) == 0
+    assert [line['input'] for line in manifest(out)] == [f'{scenes}/1.png']
+
+
+def test_an_interrupt_leaves_a_manifest(scenes, tmp_path, monkeypatch):
+    from solo_bg import pipeline
+
+    real = pipeline.run
+
+    def interrupted(*args):
+        yield next(real(*args))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, 'run', interrupted)
+    assert cli.main([*MODEL, str(scenes), '-o', str(tmp_path / 'out'), '--quiet']) == 130
+    assert len(manifest(tmp_path / 'out')) == 1
+
+
+# ---- the command itself
+
+
+def command(*argv, module=False):
+    start = ['-m', 'solo_bg'] if module else [str(ROOT / 'tools/eliminate_bg.py')]
+    return subprocess.run([sys.executable, *start, *map(str, argv)], capture_output=True, text=True, check=False)
+
+
+def test_the_command_prints_no_noise(scenes, tmp_path):
+    done = command(*MODEL, scenes, '-o', tmp_path / 'out')
+    assert done.returncode == 0
+    assert done.stderr.strip().startswith('2/2 images'), done.stderr
+    assert len(done.stderr.splitlines()) == 1 and 'OneDL' not in done.stdout
+
+
+def test_the_command_fails_in_one_line(tmp_path):
+    done = command('a', 'b', 'c', module=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+
+
+def test_one_pixel_and_slivers_are_done_or_reported(tmp_path):
+    """Extreme shapes go through the model or become one line each; they never stop the run."""
+    (tmp_path / 'in').mkdir()
+    for height, width in ((1, 1), (1, 3000), (3000, 1), (2, 2)):
+        image = np.full((height, width, 3), 90, np.uint8)
+        cv2.imwrite(str(tmp_path / f'in/{height}x{width}.png'), image)
+    cli.main([*MODEL, str(tmp_path / 'in'), '-o', str(tmp_path / 'out'), '--quiet', '--on-empty', 'black'])
+    lines = manifest(tmp_path / 'out')
+    assert len(lines) == 4
+    for line in lines:
+        assert line['error'] if line['status'] == 'error' else len(line['outputs']) == 2
+    assert next(line for line in lines if '1x1.' in line['input'])['status'] != 'error'
+
+
+def test_progress_lines_where_there_is_no_terminal(capsys):
+    for _ in cli.show_lines(iter(range(3)), 3, every=0.0):
+        time.sleep(0.001)
+    assert capsys.readouterr().err.count('images/s') == 3
+
+
+def test_progress_bar_passes_everything_on():
+    assert list(cli.show_bar(iter(range(5)), 5)) == list(range(5))

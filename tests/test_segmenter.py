@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+import torch
+from conftest import CHECKPOINT, CONFIG, ROOT
+from findable import save_weights
+
+from solo_bg import ImageError, Segmenter, SetupError
+from solo_bg.scenes import draw_scene
+from solo_bg.segmenter import choose_device, find_class_names
+
+MMDET_CONFIGS = ('solo_r50_fpn_1x_coco', 'decoupled-solo_r50_fpn_1x_coco', 'decoupled-solo-light_r50_fpn_3x_coco')
+
+
+def mmdet_config(name):
+    import mmdet
+
+    return f'{mmdet.__path__[0]}/.mim/configs/solo/{name}.py'
+
+
+def test_what_it_returns(segmenter):
+    image = draw_scene(5)[0]
+    before = image.copy()
+    (instances,) = segmenter([image])
+    assert instances.size == image.shape[:2] and instances.class_names == segmenter.class_names == ('object',)
+    assert instances.masks.dtype == torch.bool and instances.device == segmenter.device
+    assert (instances.scores.diff() <= 0).all()
+    np.testing.assert_array_equal(image, before)
+
+
+def test_an_image_without_instances(segmenter):
+    (nothing,) = segmenter([np.zeros((40, 50, 3), np.uint8)])
+    nothing = nothing.select(0.99)
+    assert len(nothing) == 0 and nothing.masks.shape == (0, 40, 50) and nothing.labels.dtype == torch.int64
+
+
+def test_neighbours_in_a_batch_change_nothing(segmenter):
+    """Images of other shapes would stretch SOLO's grid; of one shape they differ by rounding only."""
+    images = [draw_scene(1, 96, 128)[0], draw_scene(2, 128, 96)[0], draw_scene(3, 96, 128)[0], draw_scene(4, 64, 64)[0]]
+    together = segmenter(images)
+    for image, found in zip(images, together, strict=True):
+        (alone,) = segmenter([image])
+        assert len(alone) == len(found)
+        torch.testing.assert_close(alone.scores, found.scores, rtol=1e-4, atol=1e-5)
+        assert (alone.masks != found.masks).float().mean() < 1e-4 if len(alone) else True
+
+
+def test_stock_mmdet_gives_the_same(segmenter):
+    from mmdet.apis import inference_detector, init_detector
+
+    image = draw_scene(6)[0]
+    stock = inference_detector(init_detector(str(CONFIG), str(CHECKPOINT), device='cpu'), image).pred_instances
+    (ours,) = segmenter([image])
+    assert torch.equal(ours.masks, stock.masks.bool())
+    assert torch.equal(ours.scores, stock.scores) and torch.equal(ours.labels, stock.labels.long())
+
+
+@pytest.mark.parametrize('name', MMDET_CONFIGS)
+def test_mmdets_own_configs(name, tmp_path):
+    """At a small scale here; at their own as `slow`."""
+    check_config(name, tmp_path, {'test_dataloader.dataset.pipeline.1.scale': (256, 192)}, (192, 256))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', MMDET_CONFIGS)
+def test_mmdets_own_configs_at_their_own_scale(name, tmp_path):
+    check_config(name, tmp_path, None, (480, 640))
+
+
+def check_config(name, tmp_path, cfg_options, size):
+    image = draw_scene(7, *size)[0]
+    save_weights(mmdet_config(name), tmp_path / 'a.pth', image)
+    segment = Segmenter(mmdet_config(name), tmp_path / 'a.pth', device='cpu', cfg_options=cfg_options)
+    (found,) = segment([image])
+    assert len(found) > 0 and found.size == size
+    assert len(segment.class_names) == 80 and segment.class_names[0] == 'person'
+    assert found.union.any()
+
+
+@pytest.mark.parametrize('image', [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((0, 8, 3), np.uint8)])
+def test_what_is_no_image_is_refused(segmenter, image):
+    with pytest.raises(ImageError, match='must be uint8'):
+        segmenter([image])
+
+
+def test_devices():
+    assert choose_device('cpu') == torch.device('cpu')
+    assert choose_device('auto').type == ('cuda' if torch.cuda.is_available() else 'cpu')
+    with pytest.raises(SetupError, match='sees'):
+        choose_device(f'cuda:{torch.cuda.device_count()}')
+    with pytest.raises(SetupError, match='no device is called'):
+        choose_device('gpu')
+
+
+@pytest.mark.parametrize(
+    ('meta', 'names'),
+    [
+        ({'dataset_meta': {'CLASSES': ['thing']}}, ('thing',)),
+        ({'CLASSES': ('old',)}, ('old',)),
+        ({'CLASSES': ('one', 'two')}, ('object',)),  # of another number: the config's own
+        ({}, ('object',)),
+    ],
+)
+def test_class_names_come_from_the_checkpoint_then_from_the_config(segmenter, meta, names):
+    assert find_class_names(meta, segmenter.config, 1) == names
+
+
+def test_class_names_that_nobody_knows(segmenter):
+    assert find_class_names({}, segmenter.config, 7) == ()
+
+
+def test_cfg_options_reach_the_model():
+    segment = Segmenter(CONFIG, CHECKPOINT, device='cpu', cfg_options={'model.test_cfg.score_thr': 0.9999})
+    assert len(segment([draw_scene(5)[0]])[0]) == 0
+
+
+def test_the_bundled_configs_name_mmdets_by_package():
+    assert "_base_ = 'mmdet::" in (ROOT / 'configs/solo_bg_tiny.py').read_text()
+
+
+@pytest.mark.gpu
+def test_cuda_finds_the_same(segmenter):
+    there = Segmenter(CONFIG, CHECKPOINT, device='cuda')
+    image = draw_scene(6)[0]
+    (ours,), (cpu,) = there([image]), segmenter([image])
+    assert ours.device.type == 'cuda' and len(ours) == len(cpu)
+    torch.testing.assert_close(ours.scores.cpu(), cpu.scores, rtol=1e-3, atol=1e-3)
