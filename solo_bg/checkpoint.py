@@ -80,5 +80,7 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], path: str |
     wrong = {'missing': missing, 'not in the model': unknown, 'of another shape': misshapen}
     if any(wrong.values()):
         counted = '; '.join(f'{len(names)} {how} ({", ".join(names[:3])})' for how, names in wrong.items() if names)
-        raise SetupError(f'{path} does not fit the config. Of {len(own)} weights: {counted}. Give the config it was trained with')
+        raise SetupError(
+            f'{path} does not fit the config. Of {len(own)} weights: {counted}. Give the config it was trained with'
+        )
     model.load_state_dict(dict(state_dict), strict=False)

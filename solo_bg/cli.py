@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,26 +80,51 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='eliminate_bg',
         description='Find the instances in images with an mmdet model such as SOLO, and set everything else to zero.',
-        epilog='Without CONFIG, CHECKPOINT and INPUT the bundled demo runs. Exit code: 0 all done, 1 some inputs failed, 2 nothing could start.',
+        epilog='Without CONFIG, CHECKPOINT and INPUT the bundled demo runs. '
+        'Exit code: 0 all done, 1 some inputs failed, 2 nothing could start.',
     )
-    parser.add_argument('paths', nargs='*', metavar='CONFIG CHECKPOINT INPUT...', help='an mmdet config (Python code: use only those you trust), its weights, and image files, folders or @list.txt')
-    parser.add_argument('-o', '--out', type=Path, default=Path('out'), metavar='DIR', help='where results go (out)')
-    parser.add_argument('--score-thr', type=fraction, default=0.3, metavar='X', help='keep instances with score > X (0.3)')
-    parser.add_argument('--classes', type=names, metavar='A,B', help='keep only these classes')
-    parser.add_argument('--sort-by-density', action='store_true', help='order by mask area, smallest first: small instances on top')
-    parser.add_argument('--styles', type=names, default=['eliminated', 'overlay'], metavar='A,B', help=f'which pictures to write (eliminated,overlay); of {", ".join(STYLES)}')
-    parser.add_argument('--device', default='auto', metavar='D', help='auto, cpu, cuda or cuda:N (auto: CUDA where there is one)')
-    parser.add_argument('--on-empty', choices=('skip', 'black', 'copy'), default='skip', help='an image without instances: no pictures, pictures of nothing, or the image itself (skip)')
-    parser.add_argument('--batch-size', type=count, metavar='N', help='images per forward pass (1 on CPU, 8 on CUDA)')
-    parser.add_argument('--workers', type=count, default=os.cpu_count() or 1, metavar='N', help='reading and writing threads (one a core)')
-    parser.add_argument('--format', choices=('png', 'jpg', 'webp'), default='png', help='of the pictures (png). A JPEG blurs the zeros at an edge: a detector would see a fringe. WebP is lossless. mask and labels are always PNG, cutout never JPEG')
-    parser.add_argument('--quality', type=percent, default=95, metavar='N', help='of a JPEG, 1 to 100 (95)')
-    parser.add_argument('--cfg-options', metavar='K=V', help="override the config, mmdet's way: K=V [K=V ...]")
-    parser.add_argument('--limit', type=count, metavar='N', help='only the first N images')
-    parser.add_argument('--dry-run', action='store_true', help='show the plan and an estimate of the disk space, do nothing')
-    parser.add_argument('--quiet', action='store_true', help='print errors only')
-    parser.add_argument('--version', action='version', version=f'solo_bg {solo_bg.__version__}')
+    parser.add_argument(
+        'paths',
+        nargs='*',
+        metavar='CONFIG CHECKPOINT INPUT...',
+        help='an mmdet config (it is code: use only those you trust), its weights, image files, folders or @list.txt',
+    )
+    add_choices(parser.add_argument_group('what is kept').add_argument)
+    add_outputs(parser.add_argument_group('what is written').add_argument)
+    add_running(parser.add_argument_group('how it runs').add_argument)
     return parser
+
+
+def add_choices(option: Callable[..., argparse.Action]) -> None:
+    option('--score-thr', type=fraction, default=0.3, metavar='X', help='keep instances with score > X (0.3)')
+    option('--classes', type=names, metavar='A,B', help='keep only these classes')
+    option('--sort-by-density', action='store_true', help='order by mask area, smallest first, which puts it on top')
+    no_instances = 'an image without instances: no pictures, pictures of nothing, or the image itself (skip)'
+    option('--on-empty', choices=('skip', 'black', 'copy'), default='skip', help=no_instances)
+
+
+def add_outputs(option: Callable[..., argparse.Action]) -> None:
+    option('-o', '--out', type=Path, default=Path('out'), metavar='DIR', help='where results go (out)')
+    styles = f'which pictures (eliminated,overlay); of {", ".join(STYLES)}'
+    option('--styles', type=names, default=['eliminated', 'overlay'], metavar='A,B', help=styles)
+    formats = (
+        'of the pictures (png). A JPEG blurs the zeros at an edge, a fringe that a detector can learn; WebP is lossless. '
+        'mask and labels are always PNG, cutout never JPEG'
+    )
+    option('--format', choices=('png', 'jpg', 'webp'), default='png', help=formats)
+    option('--quality', type=percent, default=95, metavar='N', help='of a JPEG, 1 to 100 (95)')
+
+
+def add_running(option: Callable[..., argparse.Action]) -> None:
+    option('--device', default='auto', metavar='D', help='auto, cpu, cuda or cuda:N (auto: CUDA where there is one)')
+    option('--batch-size', type=count, metavar='N', help='images per forward pass (1 on CPU, 8 on CUDA)')
+    cores = os.cpu_count() or 1
+    option('--workers', type=count, default=cores, metavar='N', help='reading and writing threads (one a core)')
+    option('--cfg-options', metavar='K=V', help="override the config, mmdet's way: K=V [K=V ...]")
+    option('--limit', type=count, metavar='N', help='only the first N images')
+    option('--dry-run', action='store_true', help='show the plan and an estimate of the disk space, do nothing')
+    option('--quiet', action='store_true', help='print errors only')
+    option('--version', action='version', version=f'solo_bg {solo_bg.__version__}')
 
 
 def take_cfg_options(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:

@@ -85,4 +85,6 @@ def check_image(image: Tensor, size: tuple[int, ...]) -> None:
     if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f'an image must be uint8 (H, W, 3), got {image.dtype} {tuple(image.shape)}')
     if tuple(image.shape[:2]) != size:
-        raise ValueError(f'the image has height and width {tuple(image.shape[:2])}, its masks {size}; they must be equal')
+        raise ValueError(
+            f'the image has height and width {tuple(image.shape[:2])}, its masks {size}; they must be equal'
+        )

@@ -59,7 +59,9 @@ def list_images(inputs: Iterable[str]) -> list[ImageFile]:
         for path in walk(root) if root.is_dir() else [root]:
             below = PurePosixPath(path.relative_to(root) if root.is_dir() else path.name)
             shown = (PurePosixPath(root) / below if root.is_dir() else PurePosixPath(root)).as_posix()
-            found.setdefault(os.path.abspath(path), ImageFile(path, shown, below, root if root.is_dir() else root.parent))
+            found.setdefault(
+                os.path.abspath(path), ImageFile(path, shown, below, root if root.is_dir() else root.parent)
+            )
     return sorted(found.values(), key=lambda image: image.shown)
 
 
@@ -72,7 +74,9 @@ def expand_lists(inputs: Iterable[str]) -> Iterator[str]:
         try:
             lines = Path(given[1:]).read_text(encoding='utf-8').splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise SetupError(f'cannot read the list {given[1:]}: {error}; expected a text file, one path a line') from error
+            raise SetupError(
+                f'cannot read the list {given[1:]}: {error}; expected a text file, one path a line'
+            ) from error
         yield from (line.strip() for line in lines if line.strip())
 
 
@@ -131,8 +135,8 @@ def repeated(names: Sequence[str]) -> list[bool]:
 def read_image(path: Path) -> NDArray[np.uint8]:
     """The pixels of an image file, uint8 (H, W, 3), BGR.
 
-    EXIF orientation is applied, alpha dropped, grey repeated, 16 bits cut to their high byte. The bytes are decoded from
-    memory: of a truncated JPEG `cv2.imread` makes a grey-filled picture where `cv2.imdecode` fails.
+    EXIF orientation is applied, alpha dropped, grey repeated, 16 bits cut to their high byte. The bytes are decoded
+    from memory: of a truncated JPEG `cv2.imread` makes a grey-filled picture where `cv2.imdecode` fails.
 
     Raises:
         ImageError: there is no such file, or it is no image that can be read whole.
@@ -224,7 +228,9 @@ def encode_webp(picture: Pixels) -> bytes:
     order = [2, 1, 0, 3][: picture.shape[2]]
     buffer = io.BytesIO()
     try:
-        Image.fromarray(np.ascontiguousarray(picture[..., order])).save(buffer, 'WEBP', lossless=True, exact=True, method=2)
+        Image.fromarray(np.ascontiguousarray(picture[..., order])).save(
+            buffer, 'WEBP', lossless=True, exact=True, method=2
+        )
     except (ValueError, OSError) as error:
         raise ImageError(f'cannot be encoded as WebP: {error}; its sides are at most 16383 pixels') from error
     return buffer.getvalue()

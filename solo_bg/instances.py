@@ -107,7 +107,9 @@ class Instances:
         if not torch.isfinite(scores).all():
             raise ValueError('scores must be finite, got NaN or infinity')
         if length and (int(labels.min()) < 0 or (class_names and int(labels.max()) >= len(class_names))):
-            raise ValueError(f'labels go from {int(labels.min())} to {int(labels.max())}, {len(class_names)} names given')
+            raise ValueError(
+                f'labels go from {int(labels.min())} to {int(labels.max())}, {len(class_names)} names given'
+            )
         self.labels = labels.long()
         self.scores = scores.float()
         self.class_names = tuple(class_names)

@@ -71,7 +71,9 @@ def run(images: Sequence[ImageFile], source: Source, options: Options) -> Iterat
     depth = options.workers + options.batch_size
     with ThreadPoolExecutor(options.workers) as pool:
         read_jobs = ahead(pool, read, jobs, depth)
-        drawn_jobs = (compose(job, options) for batch in batches(read_jobs, options.batch_size) for job in segment(batch, source))
+        drawn_jobs = (
+            compose(job, options) for batch in batches(read_jobs, options.batch_size) for job in segment(batch, source)
+        )
         yield from ahead(pool, lambda job: write(job, options), drawn_jobs, depth)
 
 

@@ -13,7 +13,7 @@ from solo_bg.instances import Instances
 from solo_bg.masks import resize_masks
 
 
-def as_instances(result: Any, size: tuple[int, int], class_names: Sequence[str] = ()) -> Instances:
+def as_instances(result: Any, size: Sequence[int], class_names: Sequence[str] = ()) -> Instances:
     """One image's result as `Instances` of an image of height and width `size`.
 
     Args:
@@ -26,6 +26,8 @@ def as_instances(result: Any, size: tuple[int, int], class_names: Sequence[str] 
     Raises:
         TypeError: the result has none of these forms.
     """
+    size = (size[0], size[1])
+    parts: tuple[Any, Any, Any]
     if isinstance(result, list) and len(result) == 1:  # the original SOLO: a list over the images of a batch of one
         result = result[0]
     result = getattr(result, 'pred_instances', result)
@@ -33,7 +35,7 @@ def as_instances(result: Any, size: tuple[int, int], class_names: Sequence[str] 
         return Instances.empty(size, class_names)
     if isinstance(result, Instances):
         parts = result.masks, result.labels, result.scores
-        if result.size == tuple(size):
+        if result.size == size:
             return result if result.class_names or not class_names else named(result, class_names)
         class_names = result.class_names or class_names
     elif hasattr(result, 'masks') and hasattr(result, 'scores'):
@@ -44,8 +46,8 @@ def as_instances(result: Any, size: tuple[int, int], class_names: Sequence[str] 
         parts = flatten_classes(*result)
     else:
         raise TypeError(
-            f'cannot read a result of type {type(result).__name__}; expected Instances, [(masks, labels, scores)], None, '
-            'a DetDataSample, an InstanceData or (bbox_results, segm_results)'
+            f'cannot read a result of type {type(result).__name__}; expected Instances, [(masks, labels, scores)], '
+            'None, a DetDataSample, an InstanceData or (bbox_results, segm_results)'
         )
     masks, labels, scores = parts
     masks = stack_masks(masks, size)
@@ -87,5 +89,8 @@ def stack_masks(masks: Any, size: tuple[int, int]) -> Tensor:
     if isinstance(masks[0], dict):
         from pycocotools import mask as rle
 
-        masks = [rle.decode(mask if isinstance(mask['counts'], (str, bytes)) else rle.frPyObjects(mask, *mask['size'])) for mask in masks]
+        masks = [
+            rle.decode(mask if isinstance(mask['counts'], (str, bytes)) else rle.frPyObjects(mask, *mask['size']))
+            for mask in masks
+        ]
     return torch.from_numpy(np.stack([np.asarray(mask) for mask in masks]) > 0.5)

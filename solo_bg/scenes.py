@@ -6,12 +6,15 @@ A scene is a function of its seed alone.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
+Array = NDArray[Any]
 
 
 def draw_scene(seed: int, height: int = 320, width: int = 400, max_shapes: int = 6) -> tuple[Image, NDArray[np.bool_]]:
@@ -19,11 +22,11 @@ def draw_scene(seed: int, height: int = 320, width: int = 400, max_shapes: int =
 
     Returns:
         image: uint8 (H, W, 3), BGR.
-        masks: bool (N, H, W), what is visible of each shape, in drawing order; shapes covered to less than 60
-            pixels are left out, so that N may be smaller than the number drawn (and is at least 1).
+        masks: bool (N, H, W), what is visible of each shape, in drawing order; those of less than 60 pixels
+            are left out, but for the last where there is no other.
     """
     rng = np.random.default_rng(seed)
-    image = texture(rng, height, width)
+    image: Array = texture(rng, height, width)
     if rng.random() < 0.5:  # a horizon: two grounds
         image = np.where(outline_below_line(rng, height, width)[..., None], texture(rng, height, width), image)
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.1, 1.5))
@@ -33,37 +36,39 @@ def draw_scene(seed: int, height: int = 320, width: int = 400, max_shapes: int =
         image = paint(rng, image, shape)
         masks = [mask & ~shape for mask in masks] + [shape]
     image = np.clip(image + rng.normal(0, rng.uniform(0, 5), image.shape), 0, 255)
-    visible = [mask for mask in masks if mask.sum() >= 60]
+    visible = [mask for mask in masks if mask.sum() >= 60] or masks[-1:]
     return image.astype(np.uint8), np.stack(visible)
 
 
-def texture(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
+def texture(rng: Generator, height: int, width: int) -> Array:
     """A surface, float32 (H, W, 3) in 0..255: two colours mixed by noise, stripes, checks, spots or a slope."""
     field = PATTERNS[rng.integers(len(PATTERNS))](rng, height, width)
     first, second = random_colours(rng)
     field = field[..., None]
-    return (first * (1 - field) + second * field + 12 * (clouds(rng, height, width)[..., None] - 0.5)).astype(np.float32)
+    return (first * (1 - field) + second * field + 12 * (clouds(rng, height, width)[..., None] - 0.5)).astype(
+        np.float32
+    )
 
 
-def random_colours(rng: Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def random_colours(rng: Generator) -> tuple[Array, Array]:
     """Two BGR colours, related more often than not, as the colours of one surface are."""
     first = np.clip(rng.uniform(10, 245) + rng.uniform(-1, 1, 3) * rng.choice([15, 50, 130]), 0, 255)
     nearby = np.clip(first + rng.normal(0, 35, 3), 0, 255)
     return first, nearby if rng.random() < 0.7 else rng.uniform(0, 255, 3)
 
 
-def clouds(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
+def clouds(rng: Generator, height: int, width: int) -> Array:
     """Noise of several octaves, float32 (H, W) in 0..1."""
-    field = np.zeros((height, width), np.float32)
+    field: Array = np.zeros((height, width), np.float32)
     first_octave = rng.integers(1, 5)
     roughness = rng.uniform(0.4, 0.9)
     for octave in range(first_octave, first_octave + 4):
         grid = rng.random((2**octave + 1, 2**octave + 1), dtype=np.float32)
         field += roughness**octave * cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
-    return cv2.normalize(field, None, 0, 1, cv2.NORM_MINMAX)
+    return cv2.normalize(field, field, 0, 1, cv2.NORM_MINMAX)
 
 
-def stripes(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
+def stripes(rng: Generator, height: int, width: int) -> Array:
     """Waves along one direction, bent a little, sharp or smooth, float32 (H, W) in 0..1."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     angle, period = rng.uniform(0, np.pi), rng.uniform(5, 50)
@@ -72,14 +77,14 @@ def stripes(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
     return (0.5 + 0.5 * np.tanh(wave * rng.uniform(1, 6))).astype(np.float32)
 
 
-def checks(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
+def checks(rng: Generator, height: int, width: int) -> Array:
     """Two crossing sets of stripes, float32 (H, W) in 0..1."""
     return np.abs(stripes(rng, height, width) - stripes(rng, height, width))
 
 
-def spots(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
+def spots(rng: Generator, height: int, width: int) -> Array:
     """Round dots of one size at random places, float32 (H, W) in 0..1."""
-    field = np.zeros((height, width), np.float32)
+    field: Array = np.zeros((height, width), np.float32)
     radius = int(rng.integers(2, 12))
     for _ in range(rng.integers(20, 200)):
         centre = (int(rng.integers(width)), int(rng.integers(height)))
@@ -87,12 +92,12 @@ def spots(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
     return field
 
 
-def slope(rng: Generator, height: int, width: int) -> NDArray[np.float32]:
+def slope(rng: Generator, height: int, width: int) -> Array:
     """A straight gradient, float32 (H, W) in 0..1."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     angle = rng.uniform(0, 2 * np.pi)
-    field = (x / width - 0.5) * np.cos(angle) + (y / height - 0.5) * np.sin(angle)
-    return cv2.normalize(field, None, 0, 1, cv2.NORM_MINMAX)
+    field: Array = (x / width - 0.5) * np.cos(angle) + (y / height - 0.5) * np.sin(angle)
+    return cv2.normalize(field, field, 0, 1, cv2.NORM_MINMAX)
 
 
 PATTERNS = (clouds, clouds, clouds, stripes, checks, spots, slope, slope)
@@ -113,12 +118,12 @@ def outline(rng: Generator, height: int, width: int) -> NDArray[np.bool_]:
     return mask.astype(bool)
 
 
-def closed_curve(rng: Generator, centre: NDArray[np.float64], size: float) -> NDArray[np.float64]:
+def closed_curve(rng: Generator, centre: Array, size: float) -> Array:
     """Points (P, 2) of an ellipse, a polygon, a star or a blob around `centre`, `size` its rough radius in pixels."""
     kind = rng.integers(4)
     corners = int(rng.integers(3, 8)) if kind == 1 else 2 * int(rng.integers(4, 8)) if kind == 2 else 90
-    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
-    radius = np.ones(corners)
+    angle: Array = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    radius: Array = np.ones(corners)
     if kind == 1:
         radius = rng.uniform(0.7, 1.2, corners)
     elif kind == 2:
@@ -134,7 +139,7 @@ def closed_curve(rng: Generator, centre: NDArray[np.float64], size: float) -> ND
     return points @ rotation.T + centre
 
 
-def fill(mask: Image, points: NDArray[np.float64]) -> None:
+def fill(mask: Image, points: Array) -> None:
     cv2.fillPoly(mask, [np.round(points).astype(np.int32)], 1)
 
 
@@ -144,7 +149,7 @@ def outline_below_line(rng: Generator, height: int, width: int) -> NDArray[np.bo
     return np.arange(height)[:, None] > np.linspace(left, right, width)[None]
 
 
-def paint(rng: Generator, image: NDArray[np.float32], shape: NDArray[np.bool_]) -> NDArray[np.float32]:
+def paint(rng: Generator, image: Array, shape: NDArray[np.bool_]) -> Array:
     """Lay a textured shape over the image: its shadow first, then its surface, lighter on one side."""
     height, width = shape.shape
     alpha = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), rng.uniform(0.4, 0.9))[..., None]

@@ -125,7 +125,9 @@ def choose_device(device: str | torch.device) -> torch.device:
         raise SetupError(f'no device is called {device!r}; expected auto, cpu, cuda or cuda:N') from error
     if chosen.type == 'cuda' and (chosen.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
-        raise SetupError(f'{device} was asked for, but torch {torch.__version__} sees {count} CUDA devices; use auto or cpu')
+        raise SetupError(
+            f'{device} was asked for, but torch {torch.__version__} sees {count} CUDA devices; use auto or cpu'
+        )
     return chosen
 
 
@@ -156,7 +158,7 @@ def array_pipeline(config: Config) -> list[ConfigDict]:
 
 def count_classes(model: torch.nn.Module) -> int | None:
     """The number of classes that the model's head tells apart, if it says."""
-    heads = (getattr(model, name, None) for name in ('mask_head', 'bbox_head', 'panoptic_fusion_head'))
+    heads: list[Any] = [getattr(model, name, None) for name in ('mask_head', 'bbox_head', 'panoptic_fusion_head')]
     return next((head.num_classes for head in heads if hasattr(head, 'num_classes')), None)
 
 

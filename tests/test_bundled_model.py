@@ -40,8 +40,20 @@ def test_through_the_command(scenes, tmp_path):
     (tmp_path / 'in').mkdir()
     for index, (image, _) in enumerate(scenes):
         cv2.imwrite(str(tmp_path / f'in/{index:02d}.png'), image)
-    argv = [CONFIG, CHECKPOINT, tmp_path / 'in', '-o', tmp_path / 'out', '--styles', 'mask,eliminated', '--on-empty', 'black']
-    done = subprocess.run([sys.executable, ROOT / 'tools/eliminate_bg.py', *argv], capture_output=True, text=True, check=False)
+    argv = [
+        CONFIG,
+        CHECKPOINT,
+        tmp_path / 'in',
+        '-o',
+        tmp_path / 'out',
+        '--styles',
+        'mask,eliminated',
+        '--on-empty',
+        'black',
+    ]
+    done = subprocess.run(
+        [sys.executable, ROOT / 'tools/eliminate_bg.py', *argv], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in (tmp_path / 'out/manifest.jsonl').read_text().splitlines()]
     masks = [cv2.imread(str(tmp_path / 'out' / line['outputs']['mask']), cv2.IMREAD_UNCHANGED) for line in lines]

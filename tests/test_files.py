@@ -85,7 +85,7 @@ def test_lists(tmp_path, monkeypatch):
     touch(tmp_path, 'in/a.png', 'x y.jpg')
     (tmp_path / 'list.txt').write_text('in\n\n  x y.jpg  \n')
     assert shown(['@list.txt']) == ['in/a.png', 'x y.jpg']
-    with pytest.raises(SetupError, match='cannot read the list nothing.txt'):
+    with pytest.raises(SetupError, match=r'cannot read the list nothing\.txt'):
         shown(['@nothing.txt'])
 
 
@@ -154,7 +154,9 @@ def test_folders_of_one_name_get_a_hash(tmp_path):
 
 
 PARTS = st.sampled_from(['a', 'A', 'b', 'a.jpg', 'a~1', 'x'])
-PATHS = st.builds(lambda folder, stem, suffix: f'{folder}/{stem}{suffix}', PARTS, PARTS, st.sampled_from(['.jpg', '.JPG', '.png']))
+PATHS = st.builds(
+    lambda folder, stem, suffix: f'{folder}/{stem}{suffix}', PARTS, PARTS, st.sampled_from(['.jpg', '.JPG', '.png'])
+)
 
 
 @settings(max_examples=200, deadline=None)

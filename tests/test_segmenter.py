@@ -76,7 +76,9 @@ def check_config(name, tmp_path, cfg_options, size):
     assert found.union.any()
 
 
-@pytest.mark.parametrize('image', [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((0, 8, 3), np.uint8)])
+@pytest.mark.parametrize(
+    'image', [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((0, 8, 3), np.uint8)]
+)
 def test_what_is_no_image_is_refused(segmenter, image):
     with pytest.raises(ImageError, match='must be uint8'):
         segmenter([image])

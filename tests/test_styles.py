@@ -73,7 +73,9 @@ def test_eliminate_background_keeps_its_kind(golden):
 
 def test_eliminate_background_takes_a_flipped_view(golden):
     image, instances = golden
-    np.testing.assert_array_equal(eliminate_background(image[..., ::-1], instances), expected('eliminated', image)[..., ::-1])
+    np.testing.assert_array_equal(
+        eliminate_background(image[..., ::-1], instances), expected('eliminated', image)[..., ::-1]
+    )
 
 
 @pytest.mark.gpu
@@ -94,5 +96,5 @@ def test_eliminate_background_stays_on_its_device(golden):
 
 @pytest.mark.parametrize('image', [np.zeros((8, 9, 3), np.uint8), np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3))])
 def test_an_image_that_does_not_fit_is_refused(image, golden):
-    with pytest.raises(ValueError, match='the image has height|must be uint8'):
+    with pytest.raises(ValueError, match=r'the image has height|must be uint8'):
         eliminate_background(image, golden[1])

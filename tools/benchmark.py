@@ -1,7 +1,7 @@
 """Measurements, each the median of several rounds in which the compared things take turns.
 
-    python tools/benchmark.py compose                            # ours against the six rules written plainly
-    python tools/benchmark.py disk ANNOTATIONS.json IMAGES/      # bytes a pixel of each style, for --dry-run
+python tools/benchmark.py compose                            # ours against the six rules written plainly
+python tools/benchmark.py disk ANNOTATIONS.json IMAGES/      # bytes a pixel of each style, for --dry-run
 """
 
 import argparse
@@ -9,7 +9,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from solo_bg.labels import overlay, write_names
 from solo_bg.styles import STYLES, load_style
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'tests'))
-import reference  # the six rules, plainly: the tests' reference too
+import reference  # type: ignore[import-not-found]  # the six rules, plainly: the tests' reference too
 
 CASES = ((427, 640, 10), (427, 640, 50), (1080, 1920, 30), (2160, 3840, 30), (2160, 3840, 100))
 CLASSES = ('person', 'cat', 'dog')
@@ -66,15 +66,15 @@ def compose(args: argparse.Namespace) -> None:
     for height, width, count in CASES:
         image, masks, labels, scores = draw_case(height, width, count)
         pixels = torch.from_numpy(image).to(device)
-        given = tuple(torch.from_numpy(array).to(device) for array in (masks, labels, scores))
-        known = Instances(*given, CLASSES)
+        given = [torch.from_numpy(array).to(device) for array in (masks, labels, scores)]
+        known = instances_of(given)
 
         def plain() -> None:
             reference.show_result_ins(image, masks, labels, scores, CLASSES)
             reference.eliminate(image, masks)
 
         def dense() -> None:
-            instances = Instances(*given, CLASSES)
+            instances = instances_of(given)
             overlay(pixels, instances)
             eliminated(pixels, instances)
 
@@ -95,10 +95,17 @@ def compose(args: argparse.Namespace) -> None:
             moved = crop_bytes + 3 * 3 * height * width  # crops and image read once, two pictures written
             row.append(f'{moved / medians[2] / bandwidth:.0%}')
         table.add_row(*row)
-        stages.add_row(*cells[:2], *(f'{value * 1e3:.1f} ms' for value in stage_times(pixels, given, known, args.rounds)))
+        stages.add_row(
+            *cells[:2], *(f'{value * 1e3:.1f} ms' for value in stage_times(pixels, given, known, args.rounds))
+        )
     console = Console(width=110)
     console.print(f'{platform.processor() or platform.machine()}, {hardware}, torch {torch.__version__}')
     console.print(table, '\nWhere the time goes:', stages)
+
+
+def instances_of(given: Sequence[torch.Tensor]) -> Instances:
+    masks, labels, scores = given
+    return Instances(masks, labels, scores, CLASSES)
 
 
 def fresh(known: Instances) -> Instances:
@@ -106,13 +113,13 @@ def fresh(known: Instances) -> Instances:
     return Instances.from_crops(known.boxes, known.crops, known.size, known.labels, known.scores, CLASSES)
 
 
-def stage_times(pixels: torch.Tensor, given: tuple[torch.Tensor, ...], known: Instances, rounds: int) -> list[float]:
+def stage_times(pixels: torch.Tensor, given: Sequence[torch.Tensor], known: Instances, rounds: int) -> list[float]:
     """Median seconds of each step of composing."""
 
     def once() -> list[float]:
         instances = fresh(known)
         steps: list[Callable[[], object]] = [
-            lambda: Instances(*given, CLASSES).crops,
+            lambda: instances_of(given).crops,
             lambda: instances.owner_map,
             lambda: instances.centres,
             lambda: colourise(pixels, instances),
@@ -152,7 +159,9 @@ def disk(args: argparse.Namespace) -> None:
         for style in STYLES:
             picture = load_style(style)(torch.from_numpy(image), instances).numpy()
             for suffix in formats:
-                if suffix == '.png' or (style in ('eliminated', 'overlay', 'cutout') and (style, suffix) != ('cutout', '.jpg')):
+                if suffix == '.png' or (
+                    style in ('eliminated', 'overlay', 'cutout') and (style, suffix) != ('cutout', '.jpg')
+                ):
                     written[style, suffix] += len(encode_image(picture, suffix))
     for style in STYLES:
         table.add_row(style, *(f'{written[style, suffix] / pixels:.2f}' for suffix in formats))

@@ -2,8 +2,9 @@
 
     python tools/prepare_tiny.py coco-mini/annotations/instances_train2017.json coco-mini/train2017 data/tiny
 
-writes OUT/photos (at most 400 pixels wide or high to train on, links to the originals to test on), OUT/scenes and `train.json`, `test.json` for each. Every fifth photograph
-by id is kept for testing; scenes for testing are drawn from seeds that training never uses.
+writes OUT/photos (to train on at most 400 pixels wide or high, to test on links to the originals) and OUT/scenes, with
+`train.json` and `test.json` in each. Every fifth photograph by id is kept for testing; scenes for testing are drawn
+from seeds that training never uses.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as rle
 
+from solo_bg.files import read_image
 from solo_bg.scenes import draw_scene
 
 CATEGORIES = [{'id': 1, 'name': 'object'}]
@@ -46,11 +48,11 @@ def shrink(
     source: Path, target: Path, image: dict, annotations: list[dict], longest: int = 400
 ) -> tuple[dict, list[dict]]:
     """Write the photograph small, which makes reading it in training several times faster; its masks likewise."""
-    pixels = cv2.imread(str(source))
+    pixels = read_image(source)
     scale = longest / max(pixels.shape[:2])
-    pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    cv2.imwrite(str(target), pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])
-    height, width = pixels.shape[:2]
+    small_pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(target), small_pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    height, width = small_pixels.shape[:2]
     small = []
     for annotation in annotations:
         mask = cv2.resize(rle.decode(annotation['segmentation']), (width, height), interpolation=cv2.INTER_AREA)
