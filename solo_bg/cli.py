@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from solo_bg.sources import Detector
 
 CLONE = Path(__file__).resolve().parent.parent
-DEMO = tuple(str(CLONE / part) for part in ('configs/solo_bg_tiny.py', 'checkpoints/solo_bg_tiny.pth', 'demo/images'))
+DEMO = ('configs/solo_bg_tiny.py', 'checkpoints/solo_bg_tiny.pth', 'demo/images')
 CFG_OPTION = re.compile(r'[A-Za-z_][\w.]*=')
 REASONS_SHOWN = 5
 BYTES_A_PIXEL = {  # tools/benchmark.py disk, on 100 photographs of COCO, a third of whose pixels are foreground
@@ -64,8 +64,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     args = parser.parse_intermixed_args(rest)
     args.cfg_options = cfg_options
     if not args.paths:
-        args.paths = list(DEMO)
-        if not all(Path(path).exists() for path in DEMO):
+        args.paths = [os.path.relpath(CLONE / part) for part in DEMO]
+        if not all(map(os.path.exists, args.paths)):
             parser.error('the bundled demo comes with a clone of the repository; here, give CONFIG CHECKPOINT INPUT...')
     if len(args.paths) < 3:
         parser.error(f'expected CONFIG CHECKPOINT INPUT..., got {" ".join(args.paths)}; without any, the demo runs')
@@ -108,7 +108,7 @@ def add_outputs(option: Callable[..., argparse.Action]) -> None:
     styles = f'which pictures (eliminated,overlay); of {", ".join(STYLES)}'
     option('--styles', type=names, default=['eliminated', 'overlay'], metavar='A,B', help=styles)
     formats = (
-        'of the pictures (png). A JPEG blurs the zeros at an edge, a fringe that a detector can learn; WebP is lossless. '
+        'of the pictures (png). A JPEG blurs the zeros at an edge, a fringe to be learnt; WebP is lossless. '
         'mask and labels are always PNG, cutout never JPEG'
     )
     option('--format', choices=('png', 'jpg', 'webp'), default='png', help=formats)

@@ -14,7 +14,6 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
-from mmengine.utils import import_modules_from_strings
 from numpy.typing import NDArray
 
 from solo_bg import mmcv_ops
@@ -62,7 +61,7 @@ class Segmenter:
         try:
             self.model = MODELS.build(self.config.model)
             self._preprocess = Compose(array_pipeline(self.config))
-        except (KeyError, TypeError, AttributeError, AssertionError, RuntimeError, ImportError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, AssertionError, RuntimeError, ImportError) as error:
             raise SetupError(f'the config {config} builds no detector: {error}') from error
         load_weights(self.model, weights.state_dict, checkpoint)
         self.model.to(self.device).eval()
@@ -94,6 +93,8 @@ class Segmenter:
             with quiet_inference():
                 samples = self.model.test_step(batch)
             for index, sample in zip(indices, samples, strict=True):
+                if 'masks' not in sample.pred_instances:
+                    raise SetupError(f'{type(self.model).__name__} gives boxes but no masks; expected a segmenter')
                 found[index] = as_instances(sample, images[index].shape[:2], self.class_names)
         return [found[index] for index in range(len(images))]
 
@@ -140,13 +141,13 @@ def load_config(config: str | Path | Config, cfg_options: Mapping[str, Any] | No
             config = Config.fromfile(config)
         except Exception as error:  # a config is somebody's Python: whatever it raises is its own mistake
             raise SetupError(f'the config {config} cannot be read: {type(error).__name__}: {error}') from error
-    if cfg_options:
-        config.merge_from_dict(dict(cfg_options))
+    try:
+        config.merge_from_dict(dict(cfg_options or {}))
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise SetupError(f'the config takes no such overrides: {error}; got {dict(cfg_options or {})}') from error
     for key in ('model', 'test_dataloader'):
         if not config.get(key):
             raise SetupError(f'the config {config.filename or ""} has no `{key}`; expected a config of an mmdet model')
-    if config.get('custom_imports'):
-        import_modules_from_strings(**config.custom_imports)
     return config
 
 

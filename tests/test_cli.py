@@ -135,6 +135,7 @@ def empty_config(path):
         (unfinished_config, [], 'cannot be read'),
         (empty_config, [], 'has no `model`'),
         (MODEL, ['--cfg-options', 'model.mask_head.num_classes=3'], 'does not fit the config'),
+        (MODEL, ['--cfg-options', 'model.mask_head.num_grids.9=3'], 'takes no such overrides'),
     ],
 )
 def test_what_cannot_start_is_2_and_one_line(scenes, tmp_path, capsys, model, options, message):
