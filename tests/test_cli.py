@@ -26,61 +26,6 @@ def manifest(out):
     return [json.loads(line) for line in (out / 'manifest.jsonl').read_text().splitlines()]
 
 
-# ---- arguments
-
-
-def test_options_and_inputs_in_any_order():
-    args = cli.parse(['-o', 'x', 'c.py', '--limit', '3', 'w.pth', 'a', '--quiet', 'b', '--styles', 'mask, labels'])
-    assert (args.config, args.checkpoint, args.inputs) == ('c.py', 'w.pth', ['a', 'b'])
-    assert args.limit == 3 and args.styles == ['mask', 'labels'] and args.quiet
-
-
-def test_cfg_options_end_where_no_option_stands():
-    args = cli.parse(['--cfg-options', 'a.b=1', 'c=[1,2]', 'c.py', 'w.pth', 'in', '--cfg-options', 'd=x'])
-    assert args.cfg_options == ['a.b=1', 'c=[1,2]', 'd=x'] and args.inputs == ['in']
-    assert cli.parse(['c.py', 'w.pth', 'in', '--cfg-options=a=1']).cfg_options == ['a=1']
-
-
-def test_no_inputs_is_the_demo():
-    args = cli.parse([])
-    assert args.config.endswith('configs/solo_bg_tiny.py') and args.inputs[0].endswith('demo/images')
-
-
-@pytest.mark.parametrize(
-    ('argv', 'message'),
-    [
-        (['c.py'], 'expected CONFIG CHECKPOINT INPUT'),
-        (['c.py', 'w.pth'], 'expected CONFIG CHECKPOINT INPUT'),
-        (['c', 'w', 'i', '--styles', 'eliminated,sepia'], 'no style named sepia; the styles are eliminated, overlay'),
-        (['c', 'w', 'i', '--styles', ','], 'the styles are'),
-        (['c', 'w', 'i', '--score-thr', '1.5'], 'from 0 to 1'),
-        (['c', 'w', 'i', '--batch-size', '0'], 'at least 1'),
-        (['c', 'w', 'i', '--quality', '101'], 'from 1 to 100'),
-        (['c', 'w', 'i', '--on-empty', 'maybe'], 'invalid choice'),
-        (['c', 'w', 'i', '--format', 'gif'], 'invalid choice'),
-        (['c', 'w', 'i', '--tresh', '1'], 'unrecognized arguments'),
-        (['c', 'w', 'i', '--cfg-options'], 'expected K=V, got nothing'),
-        (['--cfg-options', 'x', 'c', 'w', 'i'], 'expected K=V, got x'),
-    ],
-)
-def test_mistakes_are_usage_errors(argv, message, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        cli.parse(argv)
-    assert stopped.value.code == 2
-    assert message in capsys.readouterr().err
-
-
-@pytest.mark.parametrize('argv', [['--help'], ['--version'], ['c.py'], ['c', 'w', 'i', '--styles', 'x']])
-def test_help_and_mistakes_import_nothing_heavy(argv):
-    code = (
-        'import sys; from solo_bg.cli import parse\n'
-        f'try: parse({argv!r})\n'
-        "except SystemExit: assert not {'torch', 'mmdet', 'cv2', 'numpy', 'rich'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
 # ---- exit codes, in this process
 
 

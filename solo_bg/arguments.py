@@ -1,0 +1,136 @@
+"""What the command line means: words -> options. Imports nothing heavy, so that mistakes are answered at once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import solo_bg
+from solo_bg.styles import STYLES
+
+CLONE = Path(__file__).resolve().parent.parent
+DEMO = ('configs/solo_bg_tiny.py', 'checkpoints/solo_bg_tiny.pth', 'demo/images')
+CFG_OPTION = re.compile(r'[A-Za-z_][\w.]*=')
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Options and inputs in any order. Mistakes exit with 2, as argparse does."""
+    parser = build_parser()
+    rest, cfg_options = take_cfg_options(argv, parser)
+    args = parser.parse_intermixed_args(rest)
+    args.cfg_options = cfg_options
+    if not args.paths:
+        args.paths = [os.path.relpath(CLONE / part) for part in DEMO]
+        if not all(map(os.path.exists, args.paths)):
+            parser.error('the bundled demo comes with a clone of the repository; here, give CONFIG CHECKPOINT INPUT...')
+    if len(args.paths) < 3:
+        parser.error(f'expected CONFIG CHECKPOINT INPUT..., got {" ".join(args.paths)}; without any, the demo runs')
+    args.config, args.checkpoint, *args.inputs = args.paths
+    unknown = [style for style in args.styles if style not in STYLES]
+    if unknown or not args.styles:
+        parser.error(f'no style named {", ".join(unknown) or "(none given)"}; the styles are {", ".join(STYLES)}')
+    return args
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='eliminate_bg',
+        description='Find the instances in images with an mmdet model such as SOLO, and set everything else to zero.',
+        epilog='Without CONFIG, CHECKPOINT and INPUT the bundled demo runs. '
+        'Exit code: 0 all done, 1 some inputs failed, 2 nothing could start.',
+    )
+    parser.add_argument(
+        'paths',
+        nargs='*',
+        metavar='CONFIG CHECKPOINT INPUT...',
+        help='an mmdet config (it is code: use only those you trust), its weights, image files, folders or @list.txt',
+    )
+    add_choices(parser.add_argument_group('what is kept').add_argument)
+    add_outputs(parser.add_argument_group('what is written').add_argument)
+    add_running(parser.add_argument_group('how it runs').add_argument)
+    return parser
+
+
+def add_choices(option: Callable[..., argparse.Action]) -> None:
+    option('--score-thr', type=fraction, default=0.3, metavar='X', help='keep instances with score > X (0.3)')
+    option('--classes', type=names, metavar='A,B', help='keep only these classes')
+    option('--sort-by-density', action='store_true', help='order by mask area, smallest first, which puts it on top')
+    no_instances = 'an image without instances: no pictures, pictures of nothing, or the image itself (skip)'
+    option('--on-empty', choices=('skip', 'black', 'copy'), default='skip', help=no_instances)
+
+
+def add_outputs(option: Callable[..., argparse.Action]) -> None:
+    option('-o', '--out', type=Path, default=Path('out'), metavar='DIR', help='where results go (out)')
+    styles = f'which pictures (eliminated,overlay); of {", ".join(STYLES)}'
+    option('--styles', type=names, default=['eliminated', 'overlay'], metavar='A,B', help=styles)
+    formats = (
+        'of the pictures (png). A JPEG blurs the zeros at an edge, a fringe to be learnt; WebP is lossless. '
+        'mask and labels are always PNG, cutout never JPEG'
+    )
+    option('--format', choices=('png', 'jpg', 'webp'), default='png', help=formats)
+    option('--quality', type=percent, default=95, metavar='N', help='of a JPEG, 1 to 100 (95)')
+
+
+def add_running(option: Callable[..., argparse.Action]) -> None:
+    option('--device', default='auto', metavar='D', help='auto, cpu, cuda or cuda:N (auto: CUDA where there is one)')
+    option('--batch-size', type=count, metavar='N', help='images per forward pass (1 on CPU, 8 on CUDA)')
+    cores = os.cpu_count() or 1
+    option('--workers', type=count, default=cores, metavar='N', help='reading and writing threads (one a core)')
+    option('--cfg-options', metavar='K=V', help="override the config, mmdet's way: K=V [K=V ...]")
+    option('--limit', type=count, metavar='N', help='only the first N images')
+    option('--dry-run', action='store_true', help='show the plan and an estimate of the disk space, do nothing')
+    option('--quiet', action='store_true', help='print errors only')
+    option('--version', action='version', version=f'solo_bg {solo_bg.__version__}')
+
+
+def take_cfg_options(argv: Sequence[str], parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
+    """Split off `--cfg-options K=V ...`, which ends at the first word that is no K=V, so that inputs may follow."""
+    rest: list[str] = []
+    found: list[str] = []
+    words = iter(argv)
+    taking = False
+    for word in words:
+        if word == '--':
+            return [*rest, word, *words], found
+        if word.startswith('--cfg-options'):
+            taking, word = True, word.removeprefix('--cfg-options').removeprefix('=')
+            if not word:
+                continue
+        if taking and CFG_OPTION.match(word):
+            found.append(word)
+        elif taking and not found:
+            parser.error(f'--cfg-options expected K=V, got {word}')
+        else:
+            taking = False
+            rest.append(word)
+    if taking and not found:
+        parser.error('--cfg-options expected K=V, got nothing')
+    return rest, found
+
+
+def fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'expected a number from 0 to 1, got {text}')
+    return value
+
+
+def count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, got {text}')
+    return value
+
+
+def percent(text: str) -> int:
+    value = count(text)
+    if value > 100:
+        raise argparse.ArgumentTypeError(f'expected a whole number from 1 to 100, got {text}')
+    return value
+
+
+def names(text: str) -> list[str]:
+    return [part.strip() for part in text.split(',') if part.strip()]
