@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import solo_bg
 from solo_bg.styles import STYLES
@@ -29,15 +30,22 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if len(args.paths) < 3:
         parser.error(f'expected CONFIG CHECKPOINT INPUT..., got {" ".join(args.paths)}; without any, the demo runs')
     args.config, args.checkpoint, *args.inputs = args.paths
-    unknown = [style for style in args.styles if style not in STYLES]
-    if unknown or not args.styles:
-        parser.error(f'no style named {", ".join(unknown) or "(none given)"}; the styles are {", ".join(STYLES)}')
+    if unknown := [style for style in args.styles if style not in STYLES]:
+        parser.error(f'no style named {", ".join(unknown)}; the styles are {", ".join(STYLES)}')
     return args
 
 
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f'{self.prog}: error: {message} (--help lists the options)\n')
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog='eliminate_bg',
+        allow_abbrev=False,  # '--cfg' for '--cfg-options' would pass by take_cfg_options
         description='Find the instances in images with an mmdet model such as SOLO, and set everything else to zero.',
         epilog='Without CONFIG, CHECKPOINT and INPUT the bundled demo runs. '
         'Exit code: 0 all done, 1 some inputs failed, 2 nothing could start.',
@@ -75,7 +83,13 @@ def add_outputs(option: Callable[..., argparse.Action]) -> None:
 
 
 def add_running(option: Callable[..., argparse.Action]) -> None:
-    option('--device', default='auto', metavar='D', help='auto, cpu, cuda or cuda:N (auto: CUDA where there is one)')
+    option(
+        '--device',
+        type=device,
+        default='auto',
+        metavar='D',
+        help='auto, cpu, cuda or cuda:N (auto: CUDA where there is one)',
+    )
     option('--batch-size', type=count, metavar='N', help='images per forward pass (1 on CPU, 8 on CUDA)')
     cores = os.cpu_count() or 1
     option('--workers', type=count, default=cores, metavar='N', help='reading and writing threads (one a core)')
@@ -133,4 +147,13 @@ def percent(text: str) -> int:
 
 
 def names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(',') if part.strip()]
+    given = dict.fromkeys(part.strip() for part in text.split(',') if part.strip())
+    if not given:
+        raise argparse.ArgumentTypeError(f'expected names with commas between them, got {text!r}')
+    return list(given)
+
+
+def device(text: str) -> str:
+    if not re.fullmatch(r'auto|cpu|cuda(:\d+)?', text):
+        raise argparse.ArgumentTypeError(f'no device is called {text!r}; expected auto, cpu, cuda or cuda:N')
+    return text

@@ -38,13 +38,27 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except pickle.UnpicklingError as error:
         reason = str(error).partition('\n')[0]
         raise SetupError(f'{path} is no checkpoint that can be loaded safely: {reason}') from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        LookupError,
+        AssertionError,
+        AttributeError,
+        TypeError,
+    ) as error:
         raise SetupError(f'{path} cannot be read as a checkpoint: {error}') from error
     state_dict = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state_dict, Mapping) or not all(isinstance(value, Tensor) for value in state_dict.values()):
+    if not isinstance(state_dict, Mapping) or not all(map(is_weight, state_dict.items())):
         raise SetupError(f'{path} holds no weights; expected a dict of tensors or one under the key state_dict')
     meta = loaded.get('meta') if 'state_dict' in loaded else None
     return Checkpoint({name.removeprefix('module.'): value for name, value in state_dict.items()}, meta or {})
+
+
+def is_weight(item: tuple[Any, Any]) -> bool:
+    name, value = item
+    return isinstance(name, str) and isinstance(value, Tensor)
 
 
 def allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solo_bg.arguments import parse
-from solo_bg.errors import SetupError
+from solo_bg.errors import ImageError, SetupError
+from solo_bg.styles import STYLES
 
 if TYPE_CHECKING:
-    from solo_bg.files import ImageFile
+    from solo_bg.inputs import ImageFile
     from solo_bg.journal import Record
     from solo_bg.pipeline import Options
     from solo_bg.sources import Detector
@@ -37,13 +38,16 @@ BYTES_A_PIXEL = {  # tools/benchmark.py disk, on 100 photographs of COCO, a thir
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code: 0 all done, 1 some inputs failed, 2 nothing could start, 130 interrupted."""
     args = parse(sys.argv[1:] if argv is None else argv)
-    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a broken image is reported once, by us
-    warnings.filterwarnings('ignore', message='Corrupt EXIF data')
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a broken image is reported by us
+    warnings.filterwarnings('ignore', module='PIL.TiffImagePlugin')  # so are a TIFF's damaged tags, if they matter
     try:
         return run(args)
     except SetupError as error:
-        print(f'eliminate_bg: error: {error}', file=sys.stderr)
+        print(f'eliminate_bg: error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
+    except ImageError as error:  # the manifest itself could not be written
+        print(f'eliminate_bg: error: {error}', file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print('eliminate_bg: interrupted; the manifest lists what was done', file=sys.stderr)
         return 130
@@ -51,17 +55,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """List, open the model, send every image down the line, report."""
-    from solo_bg.files import list_images
+    from solo_bg import files, inputs, journal
 
-    images = list_images(args.inputs)[: args.limit]
-    if not any(image.path.exists() for image in images):
+    images = inputs.list_images(args.inputs, skip=[os.path.abspath(args.out / style) for style in STYLES])
+    if not any(os.path.lexists(image.path) for image in images):
         raise SetupError(f'no images in {", ".join(args.inputs)}; expected image files, folders of them, or @list.txt')
+    images = images[: args.limit]
+    refuse_overwriting(images, make_options(args))
     if args.dry_run:
         return show_plan(images, make_options(args))
 
+    files.make_folder(args.out)
     source = open_model(args)
     options = make_options(args, on_cuda=source.segmenter.device.type == 'cuda')
-    from solo_bg import journal, pipeline
+    from solo_bg import pipeline
 
     records: list[Record] = []
     try:
@@ -74,6 +81,17 @@ def run(args: argparse.Namespace) -> int:
     return report_failures(records)
 
 
+def refuse_overwriting(images: Sequence[ImageFile], options: Options) -> None:
+    """Raise SetupError if a result would take the place of an input."""
+    from solo_bg.inputs import output_names
+
+    given = {os.path.realpath(image.path) for image in images}
+    for image, name in zip(images, output_names(images), strict=True):
+        for style in options.styles:
+            if os.path.realpath(options.out / options.output(style, name)) in given:
+                raise SetupError(f'the {style} picture of {image.shown} would replace an input; choose another --out')
+
+
 def open_model(args: argparse.Namespace) -> Detector:
     """The model that CONFIG and CHECKPOINT name, and a check that it knows the chosen classes."""
     from mmengine.config import DictAction
@@ -83,7 +101,10 @@ def open_model(args: argparse.Namespace) -> Detector:
 
     values = argparse.ArgumentParser()
     values.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
-    cfg_options = values.parse_args(['--cfg-options', *args.cfg_options]).cfg_options
+    try:
+        cfg_options = values.parse_args(['--cfg-options', *args.cfg_options]).cfg_options
+    except (AssertionError, ValueError) as error:
+        raise SetupError(f'--cfg-options {" ".join(args.cfg_options)} cannot be read: {error}') from error
     source = Detector(Segmenter(args.config, args.checkpoint, args.device, cfg_options))
     if unknown := [name for name in args.classes or () if name not in source.class_names]:
         raise SetupError(f'no class named {", ".join(unknown)}; the classes are {", ".join(source.class_names)}')
@@ -109,7 +130,8 @@ def make_options(args: argparse.Namespace, on_cuda: bool = False) -> Options:
 
 def show_plan(images: Sequence[ImageFile], options: Options) -> int:
     """`--dry-run`: what would be written where, and about how large."""
-    from solo_bg.files import image_size, output_names
+    from solo_bg.files import image_size
+    from solo_bg.inputs import output_names
 
     for image, name in list(zip(images, output_names(images), strict=True))[:10]:
         print(f'{image.shown} -> {", ".join(options.output(style, name) for style in options.styles)}')
@@ -159,12 +181,13 @@ def show_lines(records: Iterable[Record], total: int, every: float = 10.0) -> It
 def show_summary(records: Sequence[Record], out: Path) -> None:
     """How many are done, empty and failed, and where the pictures are."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     counted = Counter(record.status for record in records)
     table = Table('done', 'empty', 'failed', 'instances', 'written to')
     instances = sum(record.instances for record in records)
-    table.add_row(*map(str, (counted['ok'], counted['empty'], counted['error'], instances, out)))
+    table.add_row(*map(str, (counted['ok'], counted['empty'], counted['error'], instances)), escape(str(out)))
     Console().print(table)
 
 

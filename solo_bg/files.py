@@ -1,15 +1,12 @@
-"""Images on disk: list, name, read, encode, write. Needs neither torch nor mmdet."""
+"""Images on disk: read, encode, write. Needs neither torch nor mmdet."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import threading
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,117 +16,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from solo_bg.errors import ImageError, SetupError
 
-SUFFIXES = frozenset(('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'))
 Pixels = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """One input.
-
-    Attributes:
-        path: where it is.
-        shown: INPUT joined with the path below it, `/` between the parts: how the manifest calls it.
-        below: its path below INPUT; a file's own name if INPUT is the file.
-        root: the folder that `below` starts from.
-    """
-
-    path: Path
-    shown: str
-    below: PurePosixPath
-    root: Path
-
-
-# ---- list
-
-
-def list_images(inputs: Iterable[str]) -> list[ImageFile]:
-    """Every image that the inputs name, each once, ordered by `shown`.
-
-    Args:
-        inputs: files (tried whatever their suffix, and listed even if they do not exist: reading them reports it),
-            folders (recursively; SUFFIXES in any case), and `@list.txt`, a file with one of these a line.
-
-    Raises:
-        SetupError: a list cannot be read.
-    """
-    found: dict[str, ImageFile] = {}
-    for given in expand_lists(inputs):
-        root = Path(given)
-        for path in walk(root) if root.is_dir() else [root]:
-            below = PurePosixPath(path.relative_to(root) if root.is_dir() else path.name)
-            shown = (PurePosixPath(root) / below if root.is_dir() else PurePosixPath(root)).as_posix()
-            found.setdefault(
-                os.path.abspath(path), ImageFile(path, shown, below, root if root.is_dir() else root.parent)
-            )
-    return sorted(found.values(), key=lambda image: image.shown)
-
-
-def expand_lists(inputs: Iterable[str]) -> Iterator[str]:
-    """The inputs with each `@list.txt` replaced by its lines; empty lines are passed over."""
-    for given in inputs:
-        if not given.startswith('@'):
-            yield given
-            continue
-        try:
-            lines = Path(given[1:]).read_text(encoding='utf-8').splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SetupError(
-                f'cannot read the list {given[1:]}: {error}; expected a text file, one path a line'
-            ) from error
-        yield from (line.strip() for line in lines if line.strip())
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """Image files below a folder. Links to folders are followed, each folder once."""
-    seen = set()
-    for where, folders, names in os.walk(folder, followlinks=True):
-        here = os.path.realpath(where)
-        if here in seen:
-            folders.clear()
-            continue
-        seen.add(here)
-        folders.sort()
-        yield from (Path(where, name) for name in sorted(names) if os.path.splitext(name)[1].lower() in SUFFIXES)
-
-
-# ---- name
-
-
-def output_names(images: Sequence[ImageFile]) -> list[str]:
-    """A different name for each image, relative to a style's folder and without a suffix.
-
-    A function of the whole list but not of its order. The name is the path below INPUT without its suffix; INPUTs that
-    share a relative path put their last folder's name before it; stems that then collide (compared without case) keep
-    their suffix; what still collides gets `~` and 8 hex digits of the SHA-256 of its path.
-    """
-    roots_of = defaultdict(set)
-    for image in images:
-        roots_of[image.below.as_posix().casefold()].add(os.path.abspath(image.root))
-    told_apart = {root for roots in roots_of.values() if len(roots) > 1 for root in roots}
-
-    full = [
-        PurePosixPath(os.path.basename(root)) / image.below if root in told_apart else image.below
-        for image, root in ((image, os.path.abspath(image.root)) for image in images)
-    ]
-    names = [path.with_suffix('').as_posix() for path in full]
-    names = [path.as_posix() if again else name for path, name, again in zip(full, names, repeated(names), strict=True)]
-    digits = 8
-    while any(repeated(names)):
-        hashes = [hashlib.sha256(image.shown.encode(errors='surrogateescape')).hexdigest() for image in images]
-        clashing = zip(names, hashes, repeated(names), strict=True)
-        names = [f'{name}~{digest[:digits]}' if again else name for name, digest, again in clashing]
-        digits *= 2
-    return names
-
-
-def repeated(names: Sequence[str]) -> list[bool]:
-    """Which names occur more than once, compared without case."""
-    count = Counter(name.casefold() for name in names)
-    return [count[name.casefold()] > 1 for name in names]
-
-
-# ---- read
+# what Pillow raises at a file that it cannot open or decode
+PILLOW_ERRORS = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -145,6 +34,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError(f'cannot be read: {error.strerror or error}') from error
+    except ValueError as error:  # a NUL in the name
+        raise ImageError(f'cannot be read: {error}') from error
     if not data:
         raise ImageError('is empty (0 bytes)')
     pixels = decode_with_pillow(data) if wants_pillow(data) else decode_with_opencv(data)
@@ -162,7 +53,7 @@ def image_size(path: Path) -> tuple[int, int] | None:
     try:
         with Image.open(path) as image:
             return image.size
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except PILLOW_ERRORS:
         return None
 
 
@@ -182,7 +73,7 @@ def wants_pillow(data: bytes) -> bool:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return image.mode in ('RGBA', 'LA')
-    except (UnidentifiedImageError, OSError, SyntaxError):  # not for Pillow: OpenCV tries
+    except PILLOW_ERRORS:  # not for Pillow: OpenCV tries
         return False
 
 
@@ -190,12 +81,9 @@ def decode_with_pillow(data: bytes) -> Pixels:
     try:
         with Image.open(io.BytesIO(data)) as image:
             rgb = np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except PILLOW_ERRORS as error:
         raise ImageError(f'cannot be decoded: {error}') from error
     return np.ascontiguousarray(rgb[..., ::-1])
-
-
-# ---- encode and write
 
 
 def encode_image(picture: Pixels, suffix: str, quality: int = 95) -> bytes:
@@ -255,6 +143,32 @@ def write_bytes(path: Path, data: bytes) -> None:
         raise ImageError(f'cannot write {path}: {error.strerror or error}') from error
 
 
+def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write all files, path below `folder` -> bytes, or none: if one fails, those before it are taken back."""
+    written: list[Path] = []
+    try:
+        for below, data in files.items():
+            write_bytes(folder / below, data)
+            written.append(folder / below)
+    except ImageError:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
+
+
 def write_image(path: Path, picture: Pixels, quality: int = 95) -> None:
     """Encode by the path's suffix and write. Errors as in `encode_image` and `write_bytes`."""
     write_bytes(path, encode_image(picture, path.suffix.lower(), quality))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that files can be written to.
+
+    Raises:
+        SetupError: it cannot be made or written to.
+    """
+    try:
+        write_bytes(folder / '.writable', b'')
+        (folder / '.writable').unlink()
+    except (ImageError, OSError) as error:
+        raise SetupError(f'results cannot go to {folder}: {error}; choose another folder with --out') from error

@@ -34,8 +34,8 @@ class Picture:
 class Instances:
     """The instances of one image, in the order given (a detector gives the best score first).
 
-    Validated when made, immutable afterwards, indexed like an array. Each mask is held as a box and its crop, a view of
-    the dense masks where those were given; dense masks are built when asked for.
+    Validated when made, never changed afterwards, indexed like an array. Each mask is held as a box and its crop, a
+    view of the dense masks where those were given; dense masks are built when asked for.
 
     Args:
         masks: bool (N, H, W).
@@ -71,6 +71,7 @@ class Instances:
             size: height and width of the image.
         """
         self = cls.__new__(cls)
+        boxes = boxes.long()
         self._set(labels, scores, class_names, size, len(crops), boxes.device)
         host_boxes: list[Box] = [tuple(box) for box in boxes.tolist()]
         for (x0, y0, x1, y1), crop in zip(host_boxes, crops, strict=True):
@@ -79,7 +80,7 @@ class Instances:
             if not (0 <= x0 <= x1 <= size[1] and 0 <= y0 <= y1 <= size[0]):
                 raise ValueError(f'box {(x0, y0, x1, y1)} reaches outside the image of height and width {size}')
         self._dense = None
-        self.__dict__.update(boxes=boxes.long(), host_boxes=host_boxes, crops=tuple(crops))  # the cached properties
+        self.__dict__.update(boxes=boxes, host_boxes=host_boxes, crops=tuple(crops))  # the cached properties
         return self
 
     @classmethod

@@ -16,12 +16,14 @@ import numpy as np
 import torch
 
 from solo_bg.errors import ImageError
-from solo_bg.files import ImageFile, encode_image, output_names, read_image, write_bytes
+from solo_bg.files import encode_image, read_image, write_all
+from solo_bg.inputs import ImageFile, output_names
 from solo_bg.instances import Instances, Picture
 from solo_bg.journal import Record
 from solo_bg.sources import Source
 from solo_bg.styles import MASK_STYLES, load_style
 
+MOST_AHEAD = 8  # images read or drawn that wait on either side of the model, beside a batch
 T = TypeVar('T')
 R = TypeVar('R')
 
@@ -55,7 +57,8 @@ class Job:
     name: str
     picture: Picture | None = None
     instances: Instances | None = None
-    drawn: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    drawn: dict[str, np.ndarray[Any, Any]] | None = None
+    kept: dict[str, int] = field(default_factory=dict)
     foreground: float = 0.0
     seconds: float = 0.0
     error: str | None = None
@@ -64,11 +67,11 @@ class Job:
 def run(images: Sequence[ImageFile], source: Source, options: Options) -> Iterator[Record]:
     """Do all images; yield what became of each, in order.
 
-    Reading and writing happen in `options.workers` threads, at most a few images ahead of and behind the model, which
-    runs in the calling thread. An image that fails is an `error`; the others go on.
+    Reading and writing happen in `options.workers` threads, a batch and a few images ahead of the model and behind it;
+    the model runs in the calling thread. An image that fails is an `error`; the others go on.
     """
     jobs = (Job(image, name) for image, name in zip(images, output_names(images), strict=True))
-    depth = options.workers + options.batch_size
+    depth = min(options.workers, MOST_AHEAD) + options.batch_size
     with ThreadPoolExecutor(options.workers) as pool:
         read_jobs = ahead(pool, read, jobs, depth)
         drawn_jobs = (
@@ -137,11 +140,13 @@ def compose(job: Job, options: Options) -> Job:
         if options.sort_by_density:
             keep = keep.sort_by_area()
         image = torch.from_numpy(job.picture.pixels).to(keep.device)
-        job.instances = keep
+        job.kept = keep.count_by_class()
         job.foreground = int(keep.union.count_nonzero()) / keep.union.numel()
+        job.drawn = {}
         if job.foreground or options.on_empty != 'skip':
             draw = load_style if job.foreground or options.on_empty == 'black' else copy_style
             job.drawn = {style: draw(style)(image, keep).cpu().numpy() for style in options.styles}
+        job.picture = job.instances = None  # the masks may be on the GPU: let go of them before the job waits
     return job
 
 
@@ -156,34 +161,23 @@ def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:
 
 def write(job: Job, options: Options) -> Record:
     """Encode all pictures, then write them: all or none."""
-    outputs = {style: options.output(style, job.name) for style in job.drawn}
+    drawn = job.drawn or {}
+    outputs = {style: options.output(style, job.name) for style in drawn}
     with step([job]):
         encoded = {
-            outputs[style]: encode_image(drawn, Path(outputs[style]).suffix, options.quality)
-            for style, drawn in job.drawn.items()
+            outputs[style]: encode_image(picture, Path(outputs[style]).suffix, options.quality)
+            for style, picture in drawn.items()
         }
         write_all(options.out, encoded)
-    if job.error or job.instances is None:
-        return Record(job.image.shown, 'error', seconds=round(job.seconds, 4), error=job.error)
+    seconds = round(job.seconds, 4)
+    if job.error:
+        return Record(job.image.shown, 'error', seconds=seconds, error=job.error)
     return Record(
         input=job.image.shown,
         status='ok' if job.foreground else 'empty',
         outputs=outputs,
-        instances=len(job.instances),
-        classes=job.instances.count_by_class(),
+        instances=sum(job.kept.values()),
+        classes=job.kept,
         foreground=round(job.foreground, 6),
-        seconds=round(job.seconds, 4),
+        seconds=seconds,
     )
-
-
-def write_all(out: Path, encoded: dict[str, bytes]) -> None:
-    """Write all files, path below `out` -> bytes; if one fails, take back those before it."""
-    written: list[Path] = []
-    try:
-        for path, data in encoded.items():
-            write_bytes(out / path, data)
-            written.append(out / path)
-    except ImageError:
-        for file in written:
-            file.unlink(missing_ok=True)
-        raise

@@ -67,7 +67,7 @@ class Segmenter:
         self.model.to(self.device).eval()
         self.class_names = find_class_names(weights.meta, self.config, count_classes(self.model))
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
         """Find the instances of each image: all that the model's `test_cfg` keeps, best score first.
 
@@ -90,13 +90,24 @@ class Segmenter:
         found: dict[int, Instances] = {}
         for indices in groups.values():
             batch = {key: [prepared[index][key] for index in indices] for key in ('inputs', 'data_samples')}
-            with quiet_inference():
-                samples = self.model.test_step(batch)
+            samples = self.predict(batch)
             for index, sample in zip(indices, samples, strict=True):
                 if 'masks' not in sample.pred_instances:
                     raise SetupError(f'{type(self.model).__name__} gives boxes but no masks; expected a segmenter')
                 found[index] = as_instances(sample, images[index].shape[:2], self.class_names)
         return [found[index] for index in range(len(images))]
+
+    def predict(self, batch: dict[str, list[Any]]) -> list[Any]:
+        """One forward pass of mmdet's, its `DetDataSample`s."""
+        try:
+            with quiet_inference():
+                return list(self.model.test_step(batch))
+        except NotImplementedError as error:  # an operator that mmcv compiles
+            raise SetupError(str(error)) from error
+        except RuntimeError as error:
+            if 'memory' not in str(error):
+                raise
+            raise ImageError(f'memory ran out in the model: {error}') from error
 
     def preprocess(self, image: NDArray[np.uint8]) -> dict[str, Any]:
         """The config's test pipeline on one image: its `inputs`, uint8 (3, h, w), and `data_samples`."""
@@ -124,6 +135,8 @@ def choose_device(device: str | torch.device) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError as error:
         raise SetupError(f'no device is called {device!r}; expected auto, cpu, cuda or cuda:N') from error
+    if chosen.type not in ('cpu', 'cuda'):
+        raise SetupError(f'solo_bg runs on cpu and cuda, got {device!r}')
     if chosen.type == 'cuda' and (chosen.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise SetupError(

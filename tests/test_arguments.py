@@ -29,13 +29,16 @@ def test_no_inputs_is_the_demo():
         (['c.py'], 'expected CONFIG CHECKPOINT INPUT'),
         (['c.py', 'w.pth'], 'expected CONFIG CHECKPOINT INPUT'),
         (['c', 'w', 'i', '--styles', 'eliminated,sepia'], 'no style named sepia; the styles are eliminated, overlay'),
-        (['c', 'w', 'i', '--styles', ','], 'the styles are'),
+        (['c', 'w', 'i', '--styles', ','], 'expected names'),
         (['c', 'w', 'i', '--score-thr', '1.5'], 'from 0 to 1'),
         (['c', 'w', 'i', '--batch-size', '0'], 'at least 1'),
         (['c', 'w', 'i', '--quality', '101'], 'from 1 to 100'),
         (['c', 'w', 'i', '--on-empty', 'maybe'], 'invalid choice'),
         (['c', 'w', 'i', '--format', 'gif'], 'invalid choice'),
         (['c', 'w', 'i', '--tresh', '1'], 'unrecognized arguments'),
+        (['c', 'w', 'i', '--cfg-option', 'a=1'], 'unrecognized arguments'),
+        (['c', 'w', 'i', '--device', 'gpu'], "no device is called 'gpu'"),
+        (['c', 'w', 'i', '--classes', ','], 'expected names'),
         (['c', 'w', 'i', '--cfg-options'], 'expected K=V, got nothing'),
         (['--cfg-options', 'x', 'c', 'w', 'i'], 'expected K=V, got x'),
     ],
@@ -44,15 +47,20 @@ def test_mistakes_are_usage_errors(argv, message, capsys):
     with pytest.raises(SystemExit) as stopped:
         parse(argv)
     assert stopped.value.code == 2
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
 
 
 @pytest.mark.parametrize('argv', [['--help'], ['--version'], ['c.py'], ['c', 'w', 'i', '--styles', 'x']])
-def test_help_and_mistakes_import_nothing_heavy(argv):
+def test_help_and_mistakes_are_answered_before_anything_heavy_is_imported(argv):
     code = (
-        'import sys; from solo_bg.arguments import parse\n'
-        f'try: parse({argv!r})\n'
+        'import sys; from solo_bg.cli import main\n'
+        f'try: main({argv!r})\n'
         "except SystemExit: assert not {'torch', 'mmdet', 'cv2', 'numpy', 'rich'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_styles_named_twice_count_once():
+    assert parse(['c', 'w', 'i', '--styles', 'mask,cutout,mask']).styles == ['mask', 'cutout']

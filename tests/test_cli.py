@@ -71,7 +71,7 @@ def empty_config(path):
     ('model', 'options', 'message'),
     [
         (MODEL, ['--device', 'cuda:99'], 'cuda:99 was asked for'),
-        (MODEL, ['--device', 'quantum'], "no device is called 'quantum'"),
+        (MODEL, ['--cfg-options', 'a=[1,2'], 'cannot be read'),
         (MODEL, ['--classes', 'object,horse'], 'no class named horse; the classes are object'),
         ([str(CONFIG), 'nothing.pth'], [], 'no checkpoint at nothing.pth'),
         (['nothing.py', str(CHECKPOINT)], [], 'no config at nothing.py'),
@@ -87,13 +87,40 @@ def test_what_cannot_start_is_2_and_one_line(scenes, tmp_path, capsys, model, op
     model = model(tmp_path) if callable(model) else model
     assert cli.main([*model, str(scenes), '-o', str(tmp_path / 'out'), *options]) == 2
     error = capsys.readouterr().err
-    assert message in error and 'Traceback' not in error
-    assert not (tmp_path / 'out').exists()
+    assert message in error and len(error.splitlines()) == 1
+    assert not any((tmp_path / 'out').glob('*'))
 
 
 def test_no_images_is_2(tmp_path, capsys):
     assert cli.main([*MODEL, str(tmp_path), str(tmp_path / 'missing.png')]) == 2
     assert 'no images in' in capsys.readouterr().err
+
+
+def test_an_out_that_cannot_be_written_is_2_at_once(scenes, tmp_path, capsys):
+    (tmp_path / 'file').write_bytes(b'')
+    assert cli.main([*MODEL, str(scenes), '-o', str(tmp_path / 'file')]) == 2
+    assert 'results cannot go to' in capsys.readouterr().err
+
+
+def test_results_never_replace_an_input(scenes, tmp_path, capsys):
+    (tmp_path / 'eliminated').mkdir()
+    before = (scenes / '1.png').read_bytes()
+    (scenes / '1.png').rename(tmp_path / 'eliminated/1.png')
+    assert cli.main([*MODEL, str(tmp_path / 'eliminated'), '-o', str(tmp_path)]) == 2
+    assert 'would replace an input' in capsys.readouterr().err
+    assert (tmp_path / 'eliminated/1.png').read_bytes() == before
+
+
+def test_a_second_run_does_not_read_the_first_ones_results(scenes, capsys):
+    for _ in range(2):
+        assert cli.main([*MODEL, str(scenes), '-o', str(scenes / 'out [x]'), '--on-empty', 'copy']) == 0
+        assert len(manifest(scenes / 'out [x]')) == 2
+    assert 'out [x]' in capsys.readouterr().out.replace('\n', '')
+
+
+def test_limit_comes_after_the_search(scenes, tmp_path):
+    missing = str(tmp_path / 'a_missing.png')
+    assert cli.main([*MODEL, missing, str(scenes), '-o', str(tmp_path / 'out'), '--limit', '1', '--quiet']) == 1
 
 
 def test_limit_and_dry_run(scenes, tmp_path, capsys):
@@ -132,6 +159,13 @@ def test_the_command_prints_no_noise(scenes, tmp_path):
     assert done.returncode == 0
     assert done.stderr.strip().startswith('2/2 images'), done.stderr
     assert len(done.stderr.splitlines()) == 1 and 'OneDL' not in done.stdout
+
+
+def test_the_command_goes_on_after_a_failure(scenes, tmp_path):
+    (scenes / 'broken.jpg').write_bytes(b'text')
+    done = command(*MODEL, scenes, '-o', tmp_path / 'out', '--quiet')
+    assert done.returncode == 1 and 'broken.jpg: is no image' in done.stderr
+    assert len(manifest(tmp_path / 'out')) == 3
 
 
 def test_the_command_fails_in_one_line(tmp_path):

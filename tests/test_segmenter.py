@@ -1,10 +1,13 @@
+import json
+
+import cv2
 import numpy as np
 import pytest
 import torch
 from conftest import CHECKPOINT, CONFIG, ROOT
 from findable import save_weights
 
-from solo_bg import ImageError, Segmenter, SetupError
+from solo_bg import ImageError, Segmenter, SetupError, cli
 from solo_bg.scenes import draw_scene
 from solo_bg.segmenter import choose_device, find_class_names
 
@@ -57,23 +60,28 @@ def test_stock_mmdet_gives_the_same(segmenter):
 @pytest.mark.parametrize('name', MMDET_CONFIGS)
 def test_mmdets_own_configs(name, tmp_path):
     """At a small scale here; at their own as `slow`."""
-    check_config(name, tmp_path, {'test_dataloader.dataset.pipeline.1.scale': (256, 192)}, (192, 256))
+    check_config(name, tmp_path, ['--cfg-options', 'test_dataloader.dataset.pipeline.1.scale=(256,192)'], (192, 256))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', MMDET_CONFIGS)
 def test_mmdets_own_configs_at_their_own_scale(name, tmp_path):
-    check_config(name, tmp_path, None, (480, 640))
+    check_config(name, tmp_path, [], (480, 640))
 
 
-def check_config(name, tmp_path, cfg_options, size):
+def check_config(name, tmp_path, options, size):
+    """Through the command, to pictures."""
+    from mmdet.evaluation import get_classes
+
     image = draw_scene(7, *size)[0]
     save_weights(mmdet_config(name), tmp_path / 'a.pth', image)
-    segment = Segmenter(mmdet_config(name), tmp_path / 'a.pth', device='cpu', cfg_options=cfg_options)
-    (found,) = segment([image])
-    assert len(found) > 0 and found.size == size
-    assert len(segment.class_names) == 80 and segment.class_names[0] == 'person'
-    assert found.union.any()
+    cv2.imwrite(str(tmp_path / 'scene.png'), image)
+    argv = [mmdet_config(name), tmp_path / 'a.pth', tmp_path / 'scene.png', '-o', tmp_path / 'out', '--score-thr', '0']
+    assert cli.main([*map(str, argv), '--device', 'cpu', '--styles', 'mask,overlay', '--quiet', *options]) == 0
+    record = json.loads((tmp_path / 'out/manifest.jsonl').read_text())
+    assert record['status'] == 'ok' and record['instances'] > 0
+    assert set(record['classes']) <= set(get_classes('coco'))
+    assert cv2.imread(str(tmp_path / 'out/mask/scene.png')).any()
 
 
 @pytest.mark.parametrize(
@@ -91,6 +99,30 @@ def test_devices():
         choose_device(f'cuda:{torch.cuda.device_count()}')
     with pytest.raises(SetupError, match='no device is called'):
         choose_device('gpu')
+    with pytest.raises(SetupError, match='runs on cpu and cuda'):
+        choose_device('meta')
+
+
+@pytest.mark.parametrize(
+    ('failure', 'expected', 'message'),
+    [
+        (RuntimeError('not enough memory: you tried to allocate 9 bytes'), ImageError, 'memory ran out'),
+        (NotImplementedError("mmcv's operator 'nms'"), SetupError, 'operator'),
+        (RuntimeError('shapes differ'), RuntimeError, 'shapes differ'),
+    ],
+)
+def test_failures_of_the_model_are_named(segmenter, monkeypatch, failure, expected, message):
+    def fail(batch):
+        raise failure
+
+    monkeypatch.setattr(segmenter.model, 'test_step', fail)
+    with pytest.raises(expected, match=message):
+        segmenter([draw_scene(1, 64, 64)[0]])
+
+
+def test_what_it_returns_can_be_changed(segmenter):
+    (instances,) = segmenter([draw_scene(5)[0]])
+    instances.masks.logical_not_()  # tensors made under inference_mode would refuse
 
 
 @pytest.mark.parametrize(
