@@ -181,14 +181,14 @@ def show_lines(records: Iterable[Record], total: int, every: float = 10.0) -> It
 def show_summary(records: Sequence[Record], out: Path) -> None:
     """How many are done, empty and failed, and where the pictures are."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     counted = Counter(record.status for record in records)
-    table = Table('done', 'empty', 'failed', 'instances', 'written to')
+    table = Table('done', 'empty', 'failed', 'instances')
     instances = sum(record.instances for record in records)
-    table.add_row(*map(str, (counted['ok'], counted['empty'], counted['error'], instances)), escape(str(out)))
+    table.add_row(*map(str, (counted['ok'], counted['empty'], counted['error'], instances)))
     Console().print(table)
+    print(f'results in {out}')
 
 
 def report_failures(records: Sequence[Record]) -> int:

@@ -115,7 +115,7 @@ def test_a_second_run_does_not_read_the_first_ones_results(scenes, capsys):
     for _ in range(2):
         assert cli.main([*MODEL, str(scenes), '-o', str(scenes / 'out [x]'), '--on-empty', 'copy']) == 0
         assert len(manifest(scenes / 'out [x]')) == 2
-    assert 'out [x]' in capsys.readouterr().out.replace('\n', '')
+    assert f'results in {scenes}/out [x]\n' in capsys.readouterr().out
 
 
 def test_limit_comes_after_the_search(scenes, tmp_path):

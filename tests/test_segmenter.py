@@ -71,7 +71,7 @@ def test_mmdets_own_configs_at_their_own_scale(name, tmp_path):
 
 def check_config(name, tmp_path, options, size):
     """Through the command, to pictures."""
-    from mmdet.evaluation import get_classes
+    from mmdet.datasets import CocoDataset
 
     image = draw_scene(7, *size)[0]
     save_weights(mmdet_config(name), tmp_path / 'a.pth', image)
@@ -80,7 +80,7 @@ def check_config(name, tmp_path, options, size):
     assert cli.main([*map(str, argv), '--device', 'cpu', '--styles', 'mask,overlay', '--quiet', *options]) == 0
     record = json.loads((tmp_path / 'out/manifest.jsonl').read_text())
     assert record['status'] == 'ok' and record['instances'] > 0
-    assert set(record['classes']) <= set(get_classes('coco'))
+    assert set(record['classes']) <= set(CocoDataset.METAINFO['classes'])
     assert cv2.imread(str(tmp_path / 'out/mask/scene.png')).any()
 
 
