@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import solo_bg
+from solo_bg.inputs import FORMATS
 from solo_bg.styles import STYLES
 
 CLONE = Path(__file__).resolve().parent.parent
@@ -78,7 +79,7 @@ def add_outputs(option: Callable[..., argparse.Action]) -> None:
         'of the pictures (png). A JPEG blurs the zeros at an edge, a fringe to be learnt; WebP is lossless. '
         'mask and labels are always PNG, cutout never JPEG'
     )
-    option('--format', choices=('png', 'jpg', 'webp'), default='png', help=formats)
+    option('--format', choices=FORMATS, default='png', help=formats)
     option('--quality', type=percent, default=95, metavar='N', help='of a JPEG, 1 to 100 (95)')
 
 

@@ -61,9 +61,10 @@ def run(args: argparse.Namespace) -> int:
     if not any(os.path.lexists(image.path) for image in images):
         raise SetupError(f'no images in {", ".join(args.inputs)}; expected image files, folders of them, or @list.txt')
     images = images[: args.limit]
-    refuse_overwriting(images, make_options(args))
+    plan = make_options(args)
+    refuse_overwriting(images, plan)
     if args.dry_run:
-        return show_plan(images, make_options(args))
+        return show_plan(images, plan)
 
     files.make_folder(args.out)
     source = open_model(args)
@@ -85,7 +86,10 @@ def refuse_overwriting(images: Sequence[ImageFile], options: Options) -> None:
     """Raise SetupError if a result would take the place of an input."""
     from solo_bg.inputs import output_names
 
-    given = {os.path.realpath(image.path) for image in images}
+    out = os.path.join(os.path.realpath(options.out), '')
+    given = {path for image in images if (path := os.path.realpath(image.path)).startswith(out)}
+    if not given:
+        return
     for image, name in zip(images, output_names(images), strict=True):
         for style in options.styles:
             if os.path.realpath(options.out / options.output(style, name)) in given:

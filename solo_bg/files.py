@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -168,7 +169,8 @@ def make_folder(folder: Path) -> None:
         SetupError: it cannot be made or written to.
     """
     try:
-        write_bytes(folder / '.writable', b'')
-        (folder / '.writable').unlink()
-    except (ImageError, OSError) as error:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # a name of its own: nothing of the user's is touched
+            pass
+    except OSError as error:
         raise SetupError(f'results cannot go to {folder}: {error}; choose another folder with --out') from error
