@@ -91,7 +91,17 @@ def add_running(option: Callable[..., argparse.Action]) -> None:
         metavar='D',
         help='auto, cpu, cuda or cuda:N (auto: CUDA where there is one)',
     )
-    option('--batch-size', type=count, metavar='N', help='images per forward pass (1 on CPU, 8 on CUDA)')
+    precisions = (
+        'of the model (auto: fp32 on CPU, fp16 on CUDA). bf16 is faster on CPUs and GPUs that have it; '
+        'masks differ a little, see the README'
+    )
+    option('--precision', choices=('auto', 'fp32', 'bf16', 'fp16'), default='auto', help=precisions)
+    option('--stock-head', action='store_true', help="mmdet's own SOLO head instead of this package's faster one")
+    batches = (
+        'images of one shape per forward pass (1 on CPU, 8 on CUDA). At 1 the same inputs give the same bytes; '
+        'larger batches round differently, so that a few pixels at the edge of a mask may differ'
+    )
+    option('--batch-size', type=count, metavar='N', help=batches)
     cores = os.cpu_count() or 1
     option('--workers', type=count, default=cores, metavar='N', help='reading and writing threads (one a core)')
     option('--cfg-options', metavar='K=V', help="override the config, mmdet's way: K=V [K=V ...]")

@@ -109,7 +109,10 @@ def open_model(args: argparse.Namespace) -> Detector:
         cfg_options = values.parse_args(['--cfg-options', *args.cfg_options]).cfg_options
     except (AssertionError, ValueError) as error:
         raise SetupError(f'--cfg-options {" ".join(args.cfg_options)} cannot be read: {error}') from error
-    source = Detector(Segmenter(args.config, args.checkpoint, args.device, cfg_options))
+    segmenter = Segmenter(
+        args.config, args.checkpoint, args.device, cfg_options, precision=args.precision, lazy=not args.stock_head
+    )
+    source = Detector(segmenter)
     if unknown := [name for name in args.classes or () if name not in source.class_names]:
         raise SetupError(f'no class named {", ".join(unknown)}; the classes are {", ".join(source.class_names)}')
     return source

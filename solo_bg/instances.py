@@ -24,11 +24,13 @@ class Picture:
         name: where its results go, relative to a style's folder, without the suffix.
         path: where it came from, as the user gave it.
         pixels: uint8 (H, W, 3), BGR, EXIF orientation applied.
+        prepared: what the mask source made of the pixels while others were in the model, if it does such a thing.
     """
 
     name: str
     path: str
     pixels: NDArray[np.uint8]
+    prepared: Any = None
 
 
 class Instances:

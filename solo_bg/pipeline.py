@@ -67,17 +67,17 @@ class Job:
 def run(images: Sequence[ImageFile], source: Source, options: Options) -> Iterator[Record]:
     """Do all images; yield what became of each, in order.
 
-    Reading and writing happen in `options.workers` threads, a batch and a few images ahead of the model and behind it;
-    the model runs in the calling thread. An image that fails is an `error`; the others go on.
+    The model runs in the calling thread. Reading and preparing for it, and composing, encoding and writing after it,
+    happen in `options.workers` threads, a batch and a few images ahead of it and behind it. An image that fails is an
+    `error`; the others go on.
     """
     jobs = (Job(image, name) for image, name in zip(images, output_names(images), strict=True))
     depth = min(options.workers, MOST_AHEAD) + options.batch_size
-    with ThreadPoolExecutor(options.workers) as pool:
-        read_jobs = ahead(pool, read, jobs, depth)
-        drawn_jobs = (
-            compose(job, options) for batch in batches(read_jobs, options.batch_size) for job in segment(batch, source)
-        )
-        yield from ahead(pool, lambda job: write(job, options), drawn_jobs, depth)
+    torch.get_num_threads()  # torch settles this thread's number now; each worker computes alone
+    with ThreadPoolExecutor(options.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        read_jobs = ahead(pool, lambda job: read(job, source), jobs, depth)
+        found_jobs = (job for batch in batches(read_jobs, options.batch_size) for job in segment(batch, source))
+        yield from ahead(pool, lambda job: write(compose(job, options), options), found_jobs, depth)
 
 
 def ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[R]:
@@ -111,9 +111,9 @@ def step(jobs: Sequence[Job]) -> Iterator[None]:
         job.seconds += (time.perf_counter() - start) / len(jobs)
 
 
-def read(job: Job) -> Job:
+def read(job: Job, source: Source) -> Job:
     with step([job]):
-        job.picture = Picture(job.name, job.image.shown, read_image(job.image.path))
+        job.picture = source.prepare(Picture(job.name, job.image.shown, read_image(job.image.path)))
     return job
 
 
@@ -146,7 +146,7 @@ def compose(job: Job, options: Options) -> Job:
         if job.foreground or options.on_empty != 'skip':
             draw = load_style if job.foreground or options.on_empty == 'black' else copy_style
             job.drawn = {style: draw(style)(image, keep).cpu().numpy() for style in options.styles}
-        job.picture = job.instances = None  # the masks may be on the GPU: let go of them before the job waits
+        job.picture = job.instances = None  # the masks may be on the GPU
     return job
 
 

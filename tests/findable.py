@@ -13,10 +13,12 @@ def save_weights(config, path, image, cells=50):
         import mmdet.models  # noqa: F401
     from mmdet.registry import MODELS
     from mmengine.config import Config
+    from mmengine.logging import MMLogger
     from mmengine.registry import init_default_scope
 
     config = Config.fromfile(config) if not isinstance(config, Config) else config
     init_default_scope('mmdet')
+    MMLogger.get_current_instance().setLevel('ERROR')  # init_weights lists every weight
     config.model.backbone.init_cfg = None
     torch.manual_seed(0)
     model = MODELS.build(config.model)

@@ -11,9 +11,10 @@ import torch
 
 from solo_bg import Instances, files, inputs, pipeline
 from solo_bg.errors import ImageError
+from solo_bg.sources import Source
 
 
-class Bright:
+class Bright(Source):
     """Two classes: what is brighter than 128 in blue, and in green."""
 
     class_names = ('blue', 'green')

@@ -33,7 +33,7 @@ class ForegroundDecoupledSOLOLightHead(DecoupledSOLOLightHead):
 
     def loss(self, x: tuple[Tensor, ...], batch_data_samples: SampleList, **kwargs) -> dict[str, Tensor]:
         losses = super().loss(x, batch_data_samples, **kwargs)
-        logits = self.foreground(x[1])[:, 0]  # (B, H/8, W/8)
+        logits = self.foreground(x[1])[:, 0].float()  # (B, H/8, W/8)
         size = tuple(batch_data_samples[0].batch_input_shape)
         target = torch.stack([union(sample.gt_instances.masks, size, logits.device) for sample in batch_data_samples])
         target = F.interpolate(target[:, None], logits.shape[-2:], mode='area')[:, 0]
@@ -41,6 +41,10 @@ class ForegroundDecoupledSOLOLightHead(DecoupledSOLOLightHead):
         overlap = (2 * (probability * target).sum((1, 2)) + 1) / (probability + target).sum((1, 2)).add(1)
         loss = F.binary_cross_entropy_with_logits(logits, target) + (1 - overlap).mean()
         return losses | {'loss_foreground': self.foreground_weight * loss}
+
+    def loss_by_feat(self, *levels: list[Tensor], **kwargs) -> dict[str, Tensor]:
+        """mmdet's losses in float32, whatever autocast made of the predictions: bfloat16 cannot sum a mask."""
+        return super().loss_by_feat(*([level.float() for level in part] for part in levels), **kwargs)
 
 
 def union(masks, size: tuple[int, int], device: torch.device) -> Tensor:

@@ -1,0 +1,70 @@
+"""A config file, as mmengine reads it, and what a segmenter wants to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from solo_bg import mmcv_ops
+from solo_bg.errors import SetupError
+
+mmcv_ops.install()
+with mmcv_ops.quiet_imports():
+    from mmdet.registry import DATASETS
+    from mmdet.utils import get_test_pipeline_cfg
+
+LAZY_HEADS = {name: f'Lazy{name}' for name in ('SOLOHead', 'DecoupledSOLOHead', 'DecoupledSOLOLightHead')}
+
+
+def load_config(config: str | Path | Config, cfg_options: Mapping[str, Any] | None) -> Config:
+    """Read a config file, apply the overrides, and make sure that it is of a model with a test pipeline."""
+    if not isinstance(config, Config):
+        if not Path(config).is_file():
+            raise SetupError(f'no config at {config}; expected a file such as configs/solo_bg_tiny.py')
+        try:
+            config = Config.fromfile(config)
+        except Exception as error:  # a config is somebody's Python: whatever it raises is its own mistake
+            raise SetupError(f'the config {config} cannot be read: {type(error).__name__}: {error}') from error
+    try:
+        config.merge_from_dict(dict(cfg_options or {}))
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise SetupError(f'the config takes no such overrides: {error}; got {dict(cfg_options or {})}') from error
+    for key in ('model', 'test_dataloader'):
+        if not config.get(key):
+            raise SetupError(f'the config {config.filename or ""} has no `{key}`; expected a config of an mmdet model')
+    return config
+
+
+def array_pipeline(config: Config) -> list[ConfigDict]:
+    """The config's test pipeline, taking an array where it took a file, and no annotations."""
+    pipeline = [step for step in get_test_pipeline_cfg(config) if not str(step['type']).endswith('LoadAnnotations')]
+    return [ConfigDict(type='mmdet.LoadImageFromNDArray'), *pipeline[1:]]
+
+
+def use_lazy_head(config: Config) -> bool:
+    """Name our head in the config where it names one of mmdet's SOLO heads; whether it did."""
+    head = config.model.get('mask_head') or ConfigDict()
+    name = str(head.get('type')).removeprefix('mmdet.')
+    if name not in LAZY_HEADS:
+        return name in LAZY_HEADS.values()
+    head.type = LAZY_HEADS[name]
+    return True
+
+
+def find_class_names(meta: Mapping[str, Any], config: Config, count: int | None) -> tuple[str, ...]:
+    """Class names from the checkpoint, else from the config's data set; () if there are none of the right number."""
+    dataset = config.test_dataloader.dataset
+    known_type = DATASETS.get(dataset.get('type', ''))
+    sources = [
+        {key.lower(): value for key, value in meta.get('dataset_meta', {}).items()}.get('classes'),
+        meta.get('CLASSES'),
+        dataset.get('metainfo', {}).get('classes'),
+        getattr(known_type, 'METAINFO', {}).get('classes'),
+    ]
+    for names in sources:
+        if names and count in (None, len(names)):
+            return tuple(names)
+    return ()

@@ -1,0 +1,224 @@
+"""SOLO heads that predict lazily: mmdet's own weights and answers at a fraction of the time and the memory.
+
+mmdet computes the masks of all grid cells (3,872 in the standard configs) and then keeps a handful. These heads run the
+category branch first; the cells that pass it are the candidates, and the masks of those cells alone are computed. A
+level without candidates is skipped with all its mask convolutions. Training is mmdet's, untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmdet.models.dense_heads import DecoupledSOLOHead, DecoupledSOLOLightHead, SOLOHead
+from mmdet.models.utils import generate_coordinate
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from solo_bg import decode
+from solo_bg.decode import SoftMasks, ToImage
+from solo_bg.errors import ImageError
+from solo_bg.instances import Instances
+
+Size = tuple[int, int]
+
+
+@MODELS.register_module()
+class LazySOLOHead(SOLOHead):
+    """mmdet's `SOLOHead`, predicting lazily.
+
+    The other two heads differ in `mask_maps`, the mask branch up to its last convolution, and in `soft_masks`, the last
+    one for some cells.
+    """
+
+    def predict(self, x: tuple[Tensor, ...], batch_data_samples: SampleList, **kwargs: Any) -> list[InstanceData]:
+        """mmdet's predictions: scores, labels, dense masks, and boxes, which mmdet leaves at zero."""
+        found = self.find(x, [sample.metainfo for sample in batch_data_samples])
+        return [
+            InstanceData(scores=one.scores, labels=one.labels, masks=one.masks, bboxes=one.boxes.float())
+            for one in found
+        ]
+
+    @torch.no_grad()
+    def find(
+        self, x: tuple[Tensor, ...], metas: Sequence[dict[str, Any]], class_names: Sequence[str] = ()
+    ) -> list[Instances]:
+        """The instances of each image of a batch.
+
+        Args:
+            x: the neck's feature maps, (B, C, h, w) each, the finest first.
+            metas: of each image, `img_shape` (height and width without the padding) and `ori_shape`.
+            class_names: of all classes, for the `Instances`.
+
+        Returns:
+            one `Instances` an image, best score first, its masks of the image's own size.
+
+        Raises:
+            ImageError: a score is not finite.
+        """
+        feats = self.resize_feats(x)
+        canvas = (2 * feats[0].shape[-2], 2 * feats[0].shape[-1])
+        scores = torch.cat([self.score_cells(feat, grid) for feat, grid in zip(feats, self.num_grids, strict=True)], 1)
+        passing = scores > self.test_cfg.score_thr
+        needed = passing.any(2)  # (B, cells)
+        parts: list[list[SoftMasks]] = [[] for _ in metas]
+        levels = needed.split([grid**2 for grid in self.num_grids], 1)
+        for level, (feat, cells) in enumerate(zip(feats, levels, strict=True)):
+            images = cells.any(1).nonzero()[:, 0]
+            if len(images):
+                maps = self.mask_maps(feat[images])
+                for index, image in enumerate(images.tolist()):
+                    own = cells[image].nonzero()[:, 0]
+                    parts[image].append(self.soft_masks([one[index : index + 1] for one in maps], level, own, canvas))
+        with torch.autocast(scores.device.type, enabled=False):
+            return [
+                self.decode(scores[image], passing[image], parts[image], canvas, meta, class_names)
+                for image, meta in enumerate(metas)
+            ]
+
+    def resize_feats(self, x: tuple[Tensor, ...]) -> list[Tensor]:
+        """mmdet's; a finest map that `optimise.fold_halving` has halved already is taken as it is."""
+        if x[0].shape[-2:] != x[1].shape[-2:]:
+            return super().resize_feats(x)
+        last = F.interpolate(x[-1], size=x[-2].shape[-2:], mode='bilinear')
+        return [*x[:-1], last]
+
+    def score_cells(self, feat: Tensor, grid: int) -> Tensor:
+        """The category branch of one level: float32 (B, grid * grid, classes), 0 where a neighbour scores higher."""
+        for index, layer in enumerate(self.cls_convs):
+            if index == self.cls_down_index:
+                feat = F.interpolate(feat, size=grid, mode='bilinear')
+            feat = layer(feat)
+        logits = self.conv_cls(feat).float()
+        if not torch.isfinite(logits).all():
+            raise ImageError('the scores hold NaN or infinity: broken weights, or a precision that overflows')
+        scores = logits.sigmoid()
+        peak = F.max_pool2d(scores, 2, stride=1, padding=1)[:, :, :-1, :-1] == scores
+        return (scores * peak).flatten(2).permute(0, 2, 1)
+
+    def mask_maps(self, feat: Tensor) -> list[Tensor]:
+        return [convolve(self.mask_convs, feat, generate_coordinate(feat.shape, feat.device))]
+
+    def soft_masks(self, maps: list[Tensor], level: int, cells: Tensor, canvas: Size) -> SoftMasks:
+        """The last convolution is 1x1: it commutes with the upsampling, and each cell is one row of its weights."""
+        last = self.conv_mask_list[level]
+        return CellMasks(F.conv2d(maps[0], last.weight[cells], last.bias[cells]).float()[0], canvas)
+
+    def decode(
+        self,
+        scores: Tensor,
+        passing: Tensor,
+        parts: list[SoftMasks],
+        canvas: Size,
+        meta: dict[str, Any],
+        class_names: Sequence[str],
+    ) -> Instances:
+        """One image: from its cells' scores, (cells, classes), and the soft masks of those that pass."""
+        cfg, size = self.test_cfg, tuple(meta['ori_shape'][:2])
+        if not parts:
+            return Instances.empty(size, class_names, scores.device)
+        cells, labels = passing.nonzero().T  # a candidate is a pair of cell and class; a mask is a cell's
+        rows = passing.any(1).cumsum(0)[cells] - 1
+        measured = decode.measure(parts, canvas, cfg.mask_thr, scores.device)
+        if not torch.isfinite(measured.maskness).all():
+            raise ImageError('the masks hold NaN or infinity: broken weights, or a precision that overflows')
+        keep = measured.areas[rows] > self.strides_of_cells(scores.device)[cells]
+        cells, labels, rows = cells[keep], labels[keep], rows[keep]
+
+        scores, order = (scores[cells, labels] * measured.maskness[rows]).sort(descending=True, stable=True)
+        best = slice(cfg.nms_pre if cfg.nms_pre > 0 else None)
+        scores, labels, rows = scores[best], labels[order[best]], rows[order[best]]
+        scores = scores * decode.matrix_nms(measured.masks[rows], measured.areas[rows], labels, cfg.kernel, cfg.sigma)
+        if cfg.filter_thr > 0:
+            keep = scores >= cfg.filter_thr
+            scores, labels, rows = scores[keep], labels[keep], rows[keep]
+        scores, order = scores.sort(descending=True, stable=True)
+        best = slice(cfg.max_per_img if cfg.max_per_img > 0 else None)
+        scores, labels, rows = scores[best], labels[order[best]], rows[order[best]]
+
+        to_image = ToImage(canvas, tuple(meta['img_shape'][:2]), size, scores.device)
+        boxes, crops = to_image(decode.render(parts, rows, canvas), cfg.mask_thr)
+        return Instances.from_crops(boxes, crops, size, labels, scores, class_names)
+
+    def strides_of_cells(self, device: torch.device) -> Tensor:
+        """The stride of each cell's level, which its mask's area must exceed; int64 (cells,)."""
+        counts = torch.tensor([grid**2 for grid in self.num_grids], device=device)
+        return torch.tensor(self.strides, device=device).repeat_interleave(counts)
+
+
+class CellMasks:
+    """Soft masks from logits (k, h, w) at the level's own resolution."""
+
+    def __init__(self, logits: Tensor, canvas: Size) -> None:
+        self.logits = logits
+        self.canvas = canvas
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return to_canvas(F.interpolate(self.logits[rows][None], scale_factor=2, mode='bilinear'), self.canvas)
+
+
+@MODELS.register_module()
+class LazyDecoupledSOLOHead(LazySOLOHead, DecoupledSOLOHead):
+    """mmdet's `DecoupledSOLOHead`, predicting lazily."""
+
+    def mask_maps(self, feat: Tensor) -> list[Tensor]:
+        x, y = generate_coordinate(feat.shape, feat.device).split(1, 1)
+        return [convolve(self.mask_convs_x, feat, x), convolve(self.mask_convs_y, feat, y)]
+
+    def soft_masks(self, maps: list[Tensor], level: int, cells: Tensor, canvas: Size) -> SoftMasks:
+        """A cell's mask is the product of its column's and its row's; only those of some cell are computed."""
+        maps = [F.interpolate(one, scale_factor=2, mode='bilinear') for one in maps]
+        grid = self.num_grids[level]
+        sides, indices = [], []
+        for one, last, of_cells in (
+            (maps[0], self.conv_mask_list_x[level], cells % grid),
+            (maps[-1], self.conv_mask_list_y[level], cells // grid),
+        ):
+            used, index = of_cells.unique(return_inverse=True)
+            logits = F.conv2d(one, last.weight[used], last.bias[used], padding=last.padding)
+            sides.append(to_canvas(logits.float(), canvas))
+            indices.append(index)
+        return ProductMasks(*sides, *indices)
+
+
+class ProductMasks:
+    """Soft masks as products of columns' and rows' maps, float32 (k, h, w) each."""
+
+    def __init__(self, in_x: Tensor, in_y: Tensor, columns: Tensor, rows: Tensor) -> None:
+        self.in_x, self.in_y = in_x, in_y
+        self.columns, self.rows = columns, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return self.in_x[self.columns[rows]].mul_(self.in_y[self.rows[rows]])
+
+
+@MODELS.register_module()
+class LazyDecoupledSOLOLightHead(LazyDecoupledSOLOHead, DecoupledSOLOLightHead):
+    """mmdet's `DecoupledSOLOLightHead`, predicting lazily: columns and rows share their convolutions."""
+
+    def mask_maps(self, feat: Tensor) -> list[Tensor]:
+        return [convolve(self.mask_convs, feat, generate_coordinate(feat.shape, feat.device))]
+
+
+def convolve(layers: nn.ModuleList, feat: Tensor, coordinates: Tensor) -> Tensor:
+    """Convolutions of a mask branch on a feature map and its coordinates, both (B, c, h, w)."""
+    feat = torch.cat([feat, coordinates], 1)
+    for layer in layers:
+        feat = layer(feat)
+    return feat
+
+
+def to_canvas(logits: Tensor, canvas: Size) -> Tensor:
+    """Logits (1, k, h, w) -> probabilities of the canvas' size, float32 (k, h, w)."""
+    soft = logits.sigmoid()
+    return soft[0] if tuple(soft.shape[-2:]) == canvas else F.interpolate(soft, size=canvas, mode='bilinear')[0]

@@ -1,0 +1,80 @@
+import copy
+
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
+
+from solo_bg.mmcv_ops import quiet_imports
+
+with quiet_imports():
+    from mmdet.registry import MODELS
+
+    import solo_bg.mmdet_plugin.lazy_solo  # noqa: F401
+    from solo_bg.optimise import fold_halving, optimise
+    from solo_bg.winograd import WinogradConv2d
+
+WIDE = 128  # channels from which on Winograd pays
+NECK = {'type': 'FPN', 'in_channels': [16, 32, 64, 128], 'out_channels': WIDE, 'num_outs': 5}
+
+
+@pytest.fixture(scope='module')
+def model():
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    backbone = {'type': 'ResNet', 'depth': 18, 'base_channels': 16, 'stem_channels': 16, 'frozen_stages': -1}
+    head = {'type': 'LazySOLOHead', 'num_classes': 2, 'in_channels': WIDE, 'feat_channels': WIDE, 'stacked_convs': 1}
+    model = MODELS.build(
+        ConfigDict(
+            type='SOLO',
+            data_preprocessor={'type': 'DetDataPreprocessor', 'pad_size_divisor': 32},
+            backbone=backbone,
+            neck=NECK,
+            mask_head={**head, 'num_grids': [8, 6, 4, 3, 2]},
+        )
+    ).eval()
+    for module in model.modules():  # as if it had been trained
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 2)
+    return model
+
+
+def features(model, x):
+    with torch.no_grad():
+        return model.mask_head.resize_feats(model.extract_feat(x))
+
+
+@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+def test_the_features_stay(model, precision):
+    """In bf16 too: what differs there is autocast's."""
+    x = torch.rand(2, 3, 96, 128)
+    expected = features(model, x)
+    faster = copy.deepcopy(model)
+    optimise(faster, precision)
+    for ours, theirs in zip(features(faster, x), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    winograd = [module for module in faster.modules() if isinstance(module, WinogradConv2d)]
+    assert bool(winograd) == (precision == 'fp32')
+
+
+def test_the_halving_is_folded_where_nothing_else_uses_the_map(model):
+    x = torch.rand(1, 3, 64, 96)
+    folded = copy.deepcopy(model)
+    fold_halving(folded)
+    assert [tuple(one.shape[-2:]) for one in folded.extract_feat(x)[:2]] == [(8, 12), (8, 12)]
+    for ours, theirs in zip(features(folded, x), features(model, x), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('reason', ['odd sides', 'norm', 'another neck'])
+def test_where_it_cannot_be_folded_nothing_changes(model, reason):
+    other = copy.deepcopy(model)
+    if reason == 'odd sides':
+        other.data_preprocessor.pad_size_divisor = 4
+    elif reason == 'norm':
+        other.neck = MODELS.build({**NECK, 'norm_cfg': {'type': 'BN'}})
+    else:
+        other.neck = MODELS.build({**NECK, 'type': 'PAFPN'})
+    fold_halving(other)
+    assert other.neck.fpn_convs[0].conv.kernel_size == (3, 3)
