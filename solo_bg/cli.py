@@ -13,8 +13,9 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import solo_bg
 from solo_bg.arguments import parse
 from solo_bg.errors import ImageError, SetupError
 from solo_bg.styles import STYLES
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     options = make_options(args, on_cuda=source.segmenter.device.type == 'cuda')
     from solo_bg import pipeline
 
+    journal.write_run(args.out, describe_run(source, options))
     records: list[Record] = []
     try:
         for record in progress(pipeline.run(images, source, options), len(images), args.quiet):
@@ -116,6 +118,18 @@ def open_model(args: argparse.Namespace) -> Detector:
     if unknown := [name for name in args.classes or () if name not in source.class_names]:
         raise SetupError(f'no class named {", ".join(unknown)}; the classes are {", ".join(source.class_names)}')
     return source
+
+
+def describe_run(source: Detector, options: Options) -> dict[str, Any]:
+    """What `run.json` says. Another number of threads or images per forward pass may round differently."""
+    import mmdet
+    import torch
+
+    versions = {'solo_bg': solo_bg.__version__, 'torch': torch.__version__, 'mmdet': mmdet.__version__}
+    segmenter = source.segmenter
+    model = {'device': str(segmenter.device), 'precision': segmenter.precision, 'lazy': segmenter.lazy}
+    model |= {'threads': torch.get_num_threads(), 'batch_size': options.batch_size}
+    return {'command': sys.argv, 'versions': versions, 'model': model, 'workers': options.workers}
 
 
 def make_options(args: argparse.Namespace, on_cuda: bool = False) -> Options:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from solo_bg.files import write_bytes
 
 MANIFEST = 'manifest.jsonl'
+RUN = 'run.json'
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,8 @@ def write_manifest(out: Path, records: Iterable[Record]) -> None:
     """Write OUT/manifest.jsonl, a line an input, sorted by `input`."""
     lines = [json.dumps(asdict(record)) + '\n' for record in sorted(records, key=lambda record: record.input)]
     write_bytes(out / MANIFEST, ''.join(lines).encode())
+
+
+def write_run(out: Path, facts: Mapping[str, Any]) -> None:
+    """Write OUT/run.json: how the results were made, as far as it can change them."""
+    write_bytes(out / RUN, (json.dumps(facts, indent=2) + '\n').encode())

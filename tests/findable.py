@@ -1,5 +1,7 @@
 """Weights for any SOLO config that find instances: random, but scaled so that masks have shapes and some cells pass."""
 
+import warnings
+
 import torch
 from torch import nn
 
@@ -38,6 +40,8 @@ def raise_bias(model, image, cells):
     model.eval()
     batch = {'inputs': [torch.from_numpy(image).permute(2, 0, 1)], 'data_samples': None}
     features = model.extract_feat(model.data_preprocessor(batch)['inputs'])
-    *_, scores = model.mask_head(features)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='torch.meshgrid')
+        *_, scores = model.mask_head(features)
     best = torch.cat([level.flatten() for level in scores]).topk(cells).values[-1]
     model.mask_head.conv_cls.bias += torch.logit(torch.tensor(0.1)) - torch.logit(best)

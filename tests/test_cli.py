@@ -36,6 +36,15 @@ def test_all_done_is_0(scenes, tmp_path, capsys):
     assert all((tmp_path / 'out' / path).exists() for line in lines for path in line['outputs'].values())
     printed = capsys.readouterr()
     assert 'done' in printed.out and '2/2 images' in printed.err
+    model = json.loads((tmp_path / 'out/run.json').read_text())['model']
+    assert model['threads'] >= 1 and (model['device'], model['precision'], model['lazy']) == ('cpu', 'fp32', True)
+
+
+def test_the_head_and_the_precision_can_be_chosen(scenes, tmp_path):
+    options = ['--device', 'cpu', '--stock-head', '--precision', 'bf16', '--on-empty', 'black', '--quiet']
+    assert cli.main([*MODEL, str(scenes), '-o', str(tmp_path / 'out'), *options]) == 0
+    model = json.loads((tmp_path / 'out/run.json').read_text())['model']
+    assert (model['precision'], model['lazy']) == ('bf16', False)
 
 
 def test_some_failed_is_1_and_the_others_are_written(scenes, tmp_path, capsys):

@@ -47,6 +47,19 @@ def test_the_loss_falls_when_the_branch_is_right(model):
     assert right < 0.01 < 1 < wrong and right < losses['loss_foreground'] < wrong
 
 
+def test_losses_are_float32_under_autocast(model):
+    """A mask's sum in bfloat16 is right to three digits."""
+    masks = np.zeros((1, 64, 64), bool)
+    masks[0, 8:40, 8:40] = True
+    x = torch.randn(1, 3, 64, 64)
+    exact = model.mask_head.loss(model.extract_feat(x), [sample(masks)])
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = model.mask_head.loss(model.extract_feat(x), [sample(masks)])
+    for name, loss in losses.items():
+        assert loss.dtype == torch.float32
+        torch.testing.assert_close(loss, exact[name], rtol=0.05, atol=0.05)
+
+
 def test_an_image_without_masks_has_a_loss(model):
     from solo_bg.mmdet_plugin.foreground_loss import union
 

@@ -11,7 +11,7 @@ from findable import save_weights
 from solo_bg import ImageError, Segmenter, SetupError, cli
 from solo_bg.config import find_class_names
 from solo_bg.scenes import draw_scene
-from solo_bg.segmenter import choose_device
+from solo_bg.segmenter import choose_device, choose_precision
 
 MMDET_CONFIGS = ('solo_r50_fpn_1x_coco', 'decoupled-solo_r50_fpn_1x_coco', 'decoupled-solo-light_r50_fpn_3x_coco')
 
@@ -129,6 +129,22 @@ def test_devices():
         choose_device('gpu')
     with pytest.raises(SetupError, match='runs on cpu and cuda'):
         choose_device('meta')
+
+
+def test_precisions():
+    assert choose_precision('auto', torch.device('cpu')) == 'fp32'  # equal answers by default
+    assert choose_precision('auto', torch.device('cuda')) == 'fp16'
+    assert choose_precision('bf16', torch.device('cpu')) == 'bf16'
+    with pytest.raises(SetupError, match='no precision is called'):
+        choose_precision('int8', torch.device('cpu'))
+
+
+def test_an_image_is_prepared_once_for_any_number_of_passes(segmenter):
+    image = draw_scene(5)[0]
+    prepared = segmenter.prepare(image)
+    (first,), (second,), (directly,) = segmenter.segment([prepared]), segmenter.segment([prepared]), segmenter([image])
+    for again in (second, directly):
+        assert torch.equal(first.masks, again.masks) and torch.equal(first.scores, again.scores)
 
 
 @pytest.mark.parametrize(

@@ -1,184 +1,65 @@
 """Measurements, each the median of several rounds in which the compared things take turns.
 
-python tools/benchmark.py compose                            # ours against the six rules written plainly
+python tools/benchmark.py compose                            # pictures from masks, against the rules written plainly
+python tools/benchmark.py inference                          # one image through SOLO, against stock mmdet
+python tools/benchmark.py pipeline IMAGES/                   # disk to disk, against a loop over mmdet's inferencer
+python tools/benchmark.py growth IMAGES/                     # cost an image and memory, over few images and many
+python tools/benchmark.py agreement IMAGES/                  # masks in each precision against fp32
 python tools/benchmark.py disk ANNOTATIONS.json IMAGES/      # bytes a pixel of each style, for --dry-run
 """
 
 import argparse
-import platform
-import statistics
-import sys
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
+import bench_compose
+import bench_inference
+import bench_pipeline
 import torch
-from pycocotools.coco import COCO
-from rich.console import Console
-from rich.table import Table
-
-from solo_bg import Instances
-from solo_bg.compose import colourise, eliminate, eliminated
-from solo_bg.files import encode_image, read_image
-from solo_bg.labels import overlay, write_names
-from solo_bg.styles import STYLES, load_style
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'tests'))
-import reference  # type: ignore[import-not-found]  # the six rules, plainly: the tests' reference too
-
-CASES = ((427, 640, 10), (427, 640, 50), (1080, 1920, 30), (2160, 3840, 30), (2160, 3840, 100))
-CLASSES = ('person', 'cat', 'dog')
-
-
-def draw_case(height: int, width: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """An image and `count` ellipses, each a tenth to a half of the image high and wide."""
-    rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-    masks = np.zeros((count, height, width), bool)
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    for mask in masks:
-        radius_y, radius_x = height * rng.uniform(0.05, 0.25), width * rng.uniform(0.05, 0.25)
-        mask[:] = ((y - rng.uniform(0, height)) / radius_y) ** 2 + ((x - rng.uniform(0, width)) / radius_x) ** 2 < 1
-    scores = np.sort(rng.uniform(0.31, 1, count).astype(np.float32))[::-1].copy()
-    return image, masks, rng.integers(0, 3, count), scores
-
-
-def timed(work: Callable[[], object], device: torch.device) -> float:
-    if device.type == 'cuda':
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    work()
-    if device.type == 'cuda':
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def compose(args: argparse.Namespace) -> None:
-    """Overlay and eliminated from given masks."""
-    device = torch.device(args.device)
-    hardware = torch.cuda.get_device_name() if device.type == 'cuda' else f'{torch.get_num_threads()} threads'
-    table = Table('image', 'instances', 'plain', 'dense masks', 'times', 'boxes known', 'times')
-    stages = Table('image', 'instances', 'boxes', 'owner map', 'centres', 'colours', 'names', 'eliminate')
-    if device.type == 'cuda':
-        table.add_column('share of bandwidth')
-        bandwidth = copy_bandwidth()
-    for height, width, count in CASES:
-        image, masks, labels, scores = draw_case(height, width, count)
-        pixels = torch.from_numpy(image).to(device)
-        given = [torch.from_numpy(array).to(device) for array in (masks, labels, scores)]
-        known = instances_of(given)
-
-        def plain() -> None:
-            reference.show_result_ins(image, masks, labels, scores, CLASSES)
-            reference.eliminate(image, masks)
-
-        def dense() -> None:
-            instances = instances_of(given)
-            overlay(pixels, instances)
-            eliminated(pixels, instances)
-
-        def boxed() -> None:
-            instances = fresh(known)
-            overlay(pixels, instances)
-            eliminated(pixels, instances)
-
-        drawn = overlay(pixels, fresh(known)).cpu().numpy()
-        np.testing.assert_array_equal(drawn, reference.show_result_ins(image, masks, labels, scores, CLASSES))
-        rounds = [[timed(work, device) for work in (plain, dense, boxed)] for _ in range(args.rounds)]
-        medians = [statistics.median(column) for column in zip(*rounds, strict=True)]
-        ratios = [statistics.median(row[0] / row[which] for row in rounds) for which in (1, 2)]
-        cells = [f'{height}x{width}', str(count), *(f'{value * 1e3:.1f} ms' for value in medians)]
-        row = [*cells[:4], f'{ratios[0]:.0f}x', cells[4], f'{ratios[1]:.0f}x']
-        if device.type == 'cuda':
-            crop_bytes = sum(crop.numel() for crop in known.crops)
-            moved = crop_bytes + 3 * 3 * height * width  # crops and image read once, two pictures written
-            row.append(f'{moved / medians[2] / bandwidth:.0%}')
-        table.add_row(*row)
-        stages.add_row(
-            *cells[:2], *(f'{value * 1e3:.1f} ms' for value in stage_times(pixels, given, known, args.rounds))
-        )
-    console = Console(width=110)
-    console.print(f'{platform.processor() or platform.machine()}, {hardware}, torch {torch.__version__}')
-    console.print(table, '\nWhere the time goes:', stages)
-
-
-def instances_of(given: Sequence[torch.Tensor]) -> Instances:
-    masks, labels, scores = given
-    return Instances(masks, labels, scores, CLASSES)
-
-
-def fresh(known: Instances) -> Instances:
-    """The same instances with their boxes and crops, nothing else computed yet."""
-    return Instances.from_crops(known.boxes, known.crops, known.size, known.labels, known.scores, CLASSES)
-
-
-def stage_times(pixels: torch.Tensor, given: Sequence[torch.Tensor], known: Instances, rounds: int) -> list[float]:
-    """Median seconds of each step of composing."""
-
-    def once() -> list[float]:
-        instances = fresh(known)
-        steps: list[Callable[[], object]] = [
-            lambda: instances_of(given).crops,
-            lambda: instances.owner_map,
-            lambda: instances.centres,
-            lambda: colourise(pixels, instances),
-            lambda: write_names(picture, instances),
-            lambda: eliminate(pixels, instances.union),
-        ]
-        picture = pixels.clone()
-        return [timed(step, pixels.device) for step in steps]
-
-    return [statistics.median(column) for column in zip(*(once() for _ in range(rounds)), strict=True)]
-
-
-def copy_bandwidth(size: int = 2**30) -> float:
-    """Bytes a second, read and written, of a large copy on the GPU."""
-    source = torch.ones(size, dtype=torch.uint8, device='cuda')
-    target = torch.empty_like(source)
-    target.copy_(source)
-    seconds = statistics.median(timed(lambda: target.copy_(source), source.device) for _ in range(10))
-    return 2 * size / seconds
-
-
-def disk(args: argparse.Namespace) -> None:
-    """Bytes a pixel of each style and format, the annotated masks being the instances."""
-    coco = COCO(str(args.annotations))
-    table = Table('style', *(formats := ('.png', '.jpg', '.webp')))
-    written = {(style, suffix): 0 for style in STYLES for suffix in formats}
-    pixels = foreground = 0
-    for image_id in sorted(coco.imgs):
-        image = read_image(args.images / coco.imgs[image_id]['file_name'])
-        masks = [coco.annToMask(annotation).astype(bool) for annotation in coco.imgToAnns[image_id]]
-        if not masks:
-            continue
-        n = len(masks)
-        instances = Instances(torch.from_numpy(np.stack(masks)), torch.zeros(n, dtype=torch.int64), torch.ones(n))
-        pixels += image.shape[0] * image.shape[1]
-        foreground += int(instances.union.sum())
-        for style in STYLES:
-            picture = load_style(style)(torch.from_numpy(image), instances).numpy()
-            for suffix in formats:
-                if suffix == '.png' or (
-                    style in ('eliminated', 'overlay', 'cutout') and (style, suffix) != ('cutout', '.jpg')
-                ):
-                    written[style, suffix] += len(encode_image(picture, suffix))
-    for style in STYLES:
-        table.add_row(style, *(f'{written[style, suffix] / pixels:.2f}' for suffix in formats))
-    Console().print(table, f'bytes a pixel; {foreground / pixels:.0%} of the pixels are foreground')
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for_compose = commands.add_parser('compose', help=compose.__doc__)
-    for_compose.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    for_compose.add_argument('--rounds', type=int, default=5)
-    for_compose.set_defaults(work=compose)
-    for_disk = commands.add_parser('disk', help=disk.__doc__)
-    for_disk.add_argument('annotations', type=Path)
-    for_disk.add_argument('images', type=Path)
-    for_disk.set_defaults(work=disk)
+    default = 'cuda' if torch.cuda.is_available() else 'cpu'
+
+    compose = commands.add_parser('compose', help=bench_compose.compose.__doc__)
+    compose.set_defaults(work=bench_compose.compose)
+
+    inference = commands.add_parser('inference', help=bench_inference.inference.__doc__)
+    inference.add_argument('--cases', nargs='+', default=bench_inference.CASES, metavar='CONFIG:HxW:CANDIDATES')
+    inference.add_argument('--precisions', nargs='+', default=['fp32', 'bf16'])
+    inference.add_argument('--batch-size', type=int, default=1)
+    inference.add_argument('--json', type=Path, default=Path('out/bench/inference.json'))
+    inference.add_argument('--picture', type=Path, default=Path('out/bench/inference.png'))
+    inference.set_defaults(work=bench_inference.inference)
+
+    pipeline = commands.add_parser('pipeline', help=bench_pipeline.pipeline.__doc__)
+    pipeline.add_argument('images', type=Path)
+    pipeline.add_argument('--limit', type=int, default=10, help='images a round (10)')
+    pipeline.add_argument('--config', default='solo_r50_fpn_1x_coco')
+    pipeline.add_argument('--precisions', nargs='+', default=['fp32', 'bf16'])
+    pipeline.add_argument('--candidates', type=int, default=300)
+    pipeline.set_defaults(work=bench_pipeline.pipeline)
+
+    growth = commands.add_parser('growth', help=bench_pipeline.growth.__doc__)
+    growth.add_argument('images', type=Path)
+    growth.add_argument('--counts', type=int, nargs=2, default=(100, 2000))
+    growth.set_defaults(work=bench_pipeline.growth)
+
+    agreement = commands.add_parser('agreement', help=bench_pipeline.agreement.__doc__)
+    agreement.add_argument('images', type=Path)
+    agreement.add_argument('--limit', type=int, default=100)
+    agreement.set_defaults(work=bench_pipeline.agreement)
+
+    disk = commands.add_parser('disk', help=bench_compose.disk.__doc__)
+    disk.add_argument('annotations', type=Path)
+    disk.add_argument('images', type=Path)
+    disk.set_defaults(work=bench_compose.disk)
+
+    for command in (compose, inference, pipeline, growth, agreement):
+        command.add_argument('--device', default=default)
+    for command in (compose, inference, pipeline):
+        command.add_argument('--rounds', type=int, default=5)
     args = parser.parse_args()
     args.work(args)
 

@@ -1,0 +1,152 @@
+"""`benchmark.py pipeline`, `growth` and `agreement`: many images."""
+
+import argparse
+import resource
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from bench_inference import config_path
+from rich.console import Console
+from rich.table import Table
+
+from solo_bg import Instances, Segmenter
+from solo_bg import pipeline as line
+from solo_bg.files import read_image
+from solo_bg.inputs import ImageFile, list_images
+from solo_bg.sources import Detector
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'tests'))
+import findable  # type: ignore[import-not-found]
+import reference  # type: ignore[import-not-found]  # the six rules, plainly
+
+ROOT = Path(__file__).resolve().parent.parent
+Work = Callable[[Sequence[ImageFile]], None]
+TINY = str(ROOT / 'configs/solo_bg_tiny.py'), str(ROOT / 'checkpoints/solo_bg_tiny.pth')
+
+
+def pipeline(args: argparse.Namespace) -> None:
+    """Images a second, disk to disk."""
+    images = list_images([str(args.images)])[: args.limit]
+    config = config_path(args.config)
+    with tempfile.TemporaryDirectory() as folder:
+        weights, out = f'{folder}/weights.pth', Path(folder) / 'out'
+        first = read_image(images[0].path)
+        fit = 800 / min(first.shape[:2])
+        findable.save_weights(config, weights, cv2.resize(first, None, fx=fit, fy=fit), args.candidates)
+        segmenters = {one: Segmenter(config, weights, args.device, precision=one) for one in args.precisions}
+        score_thr = float(segmenters[args.precisions[0]]([first])[0].scores[:10][-1])  # about ten instances an image
+        ways = {'mmdet': plain_loop(config, weights, args.device, out, score_thr)}
+        ways |= {f'ours {name}': our_line(segmenter, out, score_thr) for name, segmenter in segmenters.items()}
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(args.rounds):
+            for name, way in ways.items():
+                start = time.perf_counter()
+                way(images)
+                seconds[name].append(time.perf_counter() - start)
+    table = Table('disk to disk', 'images/s', 'times')
+    for name, taken in seconds.items():
+        ratio = statistics.median(one / other for one, other in zip(seconds['mmdet'], taken, strict=True))
+        table.add_row(name, f'{len(images) / statistics.median(taken):.3f}', f'{ratio:.2f}x')
+    Console().print(f'{len(images)} images, {args.rounds} rounds, {torch.get_num_threads()} threads', table)
+
+
+def plain_loop(config: str, weights: str, device: str, out: Path, score_thr: float) -> Work:
+    """mmdet's inferencer, then the rules written plainly, one image after the other."""
+    from mmdet.apis import inference_detector, init_detector
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        model = init_detector(config, weights, device=device)
+
+    def work(images: Sequence[ImageFile]) -> None:
+        out.mkdir(exist_ok=True)
+        for index, image in enumerate(images):
+            pixels = read_image(image.path)
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')
+                found = inference_detector(model, pixels).pred_instances.cpu().numpy()
+            keep = found.scores > score_thr
+            masks, labels, scores = found.masks[keep].astype(bool), found.labels[keep].astype(int), found.scores[keep]
+            if keep.any():
+                classes = [str(label) for label in range(80)]
+                shown = reference.show_result_ins(pixels, masks, labels, scores, classes)
+                cv2.imwrite(str(out / f'{index}_overlay.png'), shown)
+                cv2.imwrite(str(out / f'{index}.png'), reference.eliminate(pixels, masks))
+
+    return work
+
+
+def our_line(segmenter: Segmenter, out: Path, score_thr: float = 0.3) -> Work:
+    options = line.Options(
+        out=out / 'ours', score_thr=score_thr, batch_size=8 if segmenter.device.type == 'cuda' else 1
+    )
+
+    def work(images: Sequence[ImageFile]) -> None:
+        failed = [record.error for record in line.run(images, Detector(segmenter), options) if record.error]
+        assert not failed, failed[0]
+
+    return work
+
+
+def growth(args: argparse.Namespace) -> None:
+    """Seconds an image and memory over few and over many images, with the bundled model."""
+    images = list_images([str(args.images)])
+    segmenter = Segmenter(*TINY, args.device)
+    table = Table('images', 'seconds an image', 'resident MB at most')
+    with tempfile.TemporaryDirectory() as folder:
+        copies = Path(folder) / 'in'
+        copies.mkdir()
+        for index in range(max(args.counts)):
+            source = Path(images[index % len(images)].path).resolve()
+            (copies / f'{index:06d}{source.suffix}').symlink_to(source)
+        every = list_images([str(copies)])
+        work = our_line(segmenter, Path(folder) / 'out')
+        work(every[:10])
+        for count in sorted(args.counts):
+            start = time.perf_counter()
+            work(every[:count])
+            seconds = (time.perf_counter() - start) / count
+            table.add_row(
+                str(count), f'{seconds:.4f}', f'{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f}'
+            )
+    Console().print(table)
+
+
+def agreement(args: argparse.Namespace) -> None:
+    """How far masks in bf16 and fp16 are those of fp32, on photographs, with the bundled model."""
+    images = [read_image(image.path) for image in list_images([str(args.images)])[: args.limit]]
+    table = Table('', 'matched', 'mean IoU of the matched', 'mean IoU of the union')
+    found = {}
+    for precision in ('fp32', 'bf16', 'fp16'):
+        segment = Segmenter(*TINY, args.device, precision=precision)
+        found[precision] = [segment([image])[0].select(0.3) for image in images]
+    for precision in ('bf16', 'fp16'):
+        pairs = list(zip(found['fp32'], found[precision], strict=True))
+        ious = np.concatenate([best_overlaps(*pair) for pair in pairs])
+        unions = [iou(ours.union, theirs.union) for theirs, ours in pairs]
+        matched = ious[ious > 0.5]
+        cells = f'{len(matched)} of {len(ious)}', f'{matched.mean():.4f}', f'{np.mean(unions):.4f}'
+        table.add_row(precision, *cells)
+    Console().print(f'{len(images)} images', table)
+
+
+def best_overlaps(expected: Instances, found: Instances) -> np.ndarray:
+    """For each expected instance the highest IoU of a found one of its class; 0 if there is none."""
+    best = np.zeros(len(expected))
+    for index, (mask, label) in enumerate(zip(expected.masks, expected.labels, strict=True)):
+        same = found.masks[found.labels == label]
+        best[index] = max((iou(mask, other) for other in same), default=0.0)
+    return best
+
+
+def iou(first: torch.Tensor, second: torch.Tensor) -> float:
+    either = int((first | second).sum())
+    return int((first & second).sum()) / either if either else 1.0
