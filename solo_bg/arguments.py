@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import NoReturn
 
 import solo_bg
+from solo_bg.fills import COLOUR, FILLS, GIVEN
 from solo_bg.inputs import FORMATS
+from solo_bg.sources import SOURCES
 from solo_bg.styles import STYLES
 
 CLONE = Path(__file__).resolve().parent.parent
 DEMO = ('configs/solo_bg_tiny.py', 'checkpoints/solo_bg_tiny.pth', 'demo/images')
+PART = re.compile(r'(.+?):(\d*\.?\d+)(?:,|$)')  # of a mix: a fill and its weight
 CFG_OPTION = re.compile(r'[A-Za-z_][\w.]*=')
 
 
@@ -24,16 +27,31 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     rest, cfg_options = take_cfg_options(argv, parser)
     args = parser.parse_intermixed_args(rest)
     args.cfg_options = cfg_options
-    if not args.paths:
+    if args.source == 'gt':
+        args.paths = ['', '', *args.paths]  # no model: every positional argument is an input
+    elif not args.paths:
         args.paths = [os.path.relpath(CLONE / part) for part in DEMO]
         if not all(map(os.path.exists, args.paths)):
             parser.error('the bundled demo comes with a clone of the repository; here, give CONFIG CHECKPOINT INPUT...')
+    if len(args.paths) < 3 and args.source == 'gt':
+        parser.error('expected INPUT...: with --source gt there is no CONFIG and no CHECKPOINT')
     if len(args.paths) < 3:
         parser.error(f'expected CONFIG CHECKPOINT INPUT..., got {" ".join(args.paths)}; without any, the demo runs')
     args.config, args.checkpoint, *args.inputs = args.paths
     if unknown := [style for style in args.styles if style not in STYLES]:
         parser.error(f'no style named {", ".join(unknown)}; the styles are {", ".join(STYLES)}')
+    check_annotated(args, parser)
     return args
+
+
+def check_annotated(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """What only makes sense together."""
+    if args.fill and args.mix:
+        parser.error('--fill and --mix exclude each other: --mix is which fills, and how often')
+    wants = {'--source': args.source != 'model', '--missed': args.missed, '--min-recall': args.min_recall is not None}
+    wants['--min-iou'] = args.min_iou is not None
+    if not args.ann and (unserved := [name for name, given in wants.items() if given]):
+        parser.error(f'{", ".join(unserved)} needs --ann, the annotations of the images')
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -58,6 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         help='an mmdet config (it is code: use only those you trust), its weights, image files, folders or @list.txt',
     )
     add_choices(parser.add_argument_group('what is kept').add_argument)
+    add_annotated(parser.add_argument_group('with annotations').add_argument)
     add_outputs(parser.add_argument_group('what is written').add_argument)
     add_running(parser.add_argument_group('how it runs').add_argument)
     return parser
@@ -71,6 +90,16 @@ def add_choices(option: Callable[..., argparse.Action]) -> None:
     option('--on-empty', choices=('skip', 'black', 'copy'), default='skip', help=no_instances)
 
 
+def add_annotated(option: Callable[..., argparse.Action]) -> None:
+    option('--ann', type=Path, metavar='JSON', help='COCO annotations of the images, carried over to OUT')
+    sources = 'what is foreground: what the model finds, what is annotated (needs no model), or both (model)'
+    option('--source', choices=tuple(SOURCES), default='model', help=sources)
+    missed = 'an annotated object of which too little stays: keep its pixels, ignore it (iscrowd), drop it (keep)'
+    option('--missed', choices=('keep', 'ignore', 'drop'), help=missed)
+    option('--min-recall', type=fraction, metavar='X', help='the share of its pixels that must stay (0.5)')
+    option('--min-iou', type=fraction, metavar='X', help='reject images that agree less with their annotations (0)')
+
+
 def add_outputs(option: Callable[..., argparse.Action]) -> None:
     option('-o', '--out', type=Path, default=Path('out'), metavar='DIR', help='where results go (out)')
     styles = f'which pictures (eliminated,overlay); of {", ".join(STYLES)}'
@@ -80,6 +109,13 @@ def add_outputs(option: Callable[..., argparse.Action]) -> None:
         'mask and labels are always PNG, cutout never JPEG'
     )
     option('--format', choices=FORMATS, default='png', help=formats)
+    fills = f'what the background becomes: {", ".join((*FILLS, *GIVEN))} (zero)'
+    option('--fill', type=fill, metavar='F', help=fills)
+    option(
+        '--mix', type=mix, metavar='F:W,F:W', help='one of several fills for each image, by weight: zero:0.5,noise:0.5'
+    )
+    option('--dilate', type=whole, default=0, metavar='PX', help='keep a margin of this many pixels (0)')
+    option('--seed', type=whole, default=0, metavar='N', help="of all chance, together with each file's name (0)")
     option('--quality', type=percent, default=95, metavar='N', help='of a JPEG, 1 to 100 (95)')
 
 
@@ -148,6 +184,30 @@ def count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, got {text}')
     return value
+
+
+def whole(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f'expected a whole number of at least 0, got {text}')
+    return value
+
+
+def fill(text: str) -> str:
+    if not (text in FILLS or text == 'dataset-mean' or COLOUR.fullmatch(text) or re.fullmatch('dir:.+', text)):
+        raise argparse.ArgumentTypeError(f'no fill is called {text!r}; expected one of {", ".join((*FILLS, *GIVEN))}')
+    return text
+
+
+def mix(text: str) -> list[tuple[str, float]]:
+    """`zero:0.5,noise:0.5` -> [('zero', 0.5), ('noise', 0.5)]."""
+    parts, end = [], 0
+    while match := PART.match(text, end):
+        parts.append((fill(match[1]), float(match[2])))
+        end = match.end()
+    if end != len(text) or sum(weight for _, weight in parts) <= 0:
+        raise argparse.ArgumentTypeError(f'expected fills with weights such as zero:0.5,noise:0.5, got {text!r}')
+    return parts
 
 
 def percent(text: str) -> int:

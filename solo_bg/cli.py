@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from solo_bg.inputs import ImageFile
     from solo_bg.journal import Record
     from solo_bg.pipeline import Options
-    from solo_bg.sources import Detector
+    from solo_bg.segmenter import Segmenter
 
 REASONS_SHOWN = 5
+ALWAYS_SHOWN = ('done', 'empty', 'failed')  # in the summary, be there any or not
 BYTES_A_PIXEL = {  # tools/benchmark.py disk, on 100 photographs of COCO, a third of whose pixels are foreground
     'eliminated': {'.png': 0.72, '.jpg': 0.22, '.webp': 0.52},
     'overlay': {'.png': 0.61, '.jpg': 0.18, '.webp': 0.43},
@@ -56,29 +57,46 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """List, open the model, send every image down the line, report."""
-    from solo_bg import files, inputs, journal
+    from solo_bg import assemble, files, inputs, journal
+    from solo_bg.journal import Record
 
     images = inputs.list_images(args.inputs, skip=[os.path.abspath(args.out / style) for style in STYLES])
     if not any(os.path.lexists(image.path) for image in images):
         raise SetupError(f'no images in {", ".join(args.inputs)}; expected image files, folders of them, or @list.txt')
-    images = images[: args.limit]
-    plan = make_options(args)
+    annotations = assemble.open_annotations(args.ann) if args.ann else None
+    matches = annotations.match({image.shown: image.below.as_posix() for image in images}) if annotations else None
+    unlabelled = set(matches.unknown) if matches else set()
+    records = [Record(image.shown, 'unlabelled') for image in images if image.shown in unlabelled]
+    records += [
+        Record(name, 'missing', error='is in the annotations, but there is no such image')
+        for name in (matches.missing if matches else [])
+    ]
+    images = [image for image in images if image.shown not in unlabelled][: args.limit]
+    plan = assemble.make_options(args)
     refuse_overwriting(images, plan)
     if args.dry_run:
         return show_plan(images, plan)
 
     files.make_folder(args.out)
-    source = open_model(args)
-    options = make_options(args, on_cuda=source.segmenter.device.type == 'cuda')
+    segmenter = None if args.source == 'gt' else assemble.open_model(args)
+    source = assemble.make_source(args, segmenter, annotations)
+    fill = assemble.make_fill(args, images)
+    options = assemble.make_options(args, fill, on_cuda=segmenter is not None and segmenter.device.type == 'cuda')
     from solo_bg import pipeline
+    from solo_bg.annotations import pseudo_labels
+    from solo_bg.coco import Labels
 
-    journal.write_run(args.out, describe_run(source, options))
-    records: list[Record] = []
+    labels = Labels(annotations, matches.found) if annotations and matches else None
+    journal.write_run(args.out, describe_run(segmenter, options))
     try:
-        for record in progress(pipeline.run(images, source, options), len(images), args.quiet):
+        for record in progress(pipeline.run(images, source, options, labels), len(images), args.quiet):
             records.append(record)
     finally:
         journal.write_manifest(args.out, records)
+        carried = [record.carried for record in sorted(records, key=lambda one: one.input) if record.carried]
+        if 'eliminated' in options.styles:
+            coco = annotations.carry(carried) if annotations else pseudo_labels(carried, source.class_names)
+            journal.write_annotations(args.out, coco)
     if not args.quiet:
         show_summary(records, args.out)
     return report_failures(records)
@@ -98,55 +116,17 @@ def refuse_overwriting(images: Sequence[ImageFile], options: Options) -> None:
                 raise SetupError(f'the {style} picture of {image.shown} would replace an input; choose another --out')
 
 
-def open_model(args: argparse.Namespace) -> Detector:
-    """The model that CONFIG and CHECKPOINT name, and a check that it knows the chosen classes."""
-    from mmengine.config import DictAction
-
-    from solo_bg.segmenter import Segmenter
-    from solo_bg.sources import Detector
-
-    values = argparse.ArgumentParser()
-    values.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
-    try:
-        cfg_options = values.parse_args(['--cfg-options', *args.cfg_options]).cfg_options
-    except (AssertionError, ValueError) as error:
-        raise SetupError(f'--cfg-options {" ".join(args.cfg_options)} cannot be read: {error}') from error
-    segmenter = Segmenter(
-        args.config, args.checkpoint, args.device, cfg_options, precision=args.precision, lazy=not args.stock_head
-    )
-    source = Detector(segmenter)
-    if unknown := [name for name in args.classes or () if name not in source.class_names]:
-        raise SetupError(f'no class named {", ".join(unknown)}; the classes are {", ".join(source.class_names)}')
-    return source
-
-
-def describe_run(source: Detector, options: Options) -> dict[str, Any]:
+def describe_run(segmenter: Segmenter | None, options: Options) -> dict[str, Any]:
     """What `run.json` says. Another number of threads or images per forward pass may round differently."""
     import mmdet
     import torch
 
     versions = {'solo_bg': solo_bg.__version__, 'torch': torch.__version__, 'mmdet': mmdet.__version__}
-    segmenter = source.segmenter
-    model = {'device': str(segmenter.device), 'precision': segmenter.precision, 'lazy': segmenter.lazy}
-    model |= {'threads': torch.get_num_threads(), 'batch_size': options.batch_size}
+    model = None
+    if segmenter:
+        model = {'device': str(segmenter.device), 'precision': segmenter.precision, 'lazy': segmenter.lazy}
+        model |= {'threads': torch.get_num_threads(), 'batch_size': options.batch_size}
     return {'command': sys.argv, 'versions': versions, 'model': model, 'workers': options.workers}
-
-
-def make_options(args: argparse.Namespace, on_cuda: bool = False) -> Options:
-    from solo_bg.pipeline import Options
-
-    return Options(
-        out=args.out,
-        styles=args.styles,
-        score_thr=args.score_thr,
-        classes=args.classes,
-        sort_by_density=args.sort_by_density,
-        on_empty=args.on_empty,
-        batch_size=args.batch_size or (8 if on_cuda else 1),
-        workers=args.workers,
-        format=args.format,
-        quality=args.quality,
-    )
 
 
 def show_plan(images: Sequence[ImageFile], options: Options) -> int:
@@ -200,23 +180,30 @@ def show_lines(records: Iterable[Record], total: int, every: float = 10.0) -> It
 
 
 def show_summary(records: Sequence[Record], out: Path) -> None:
-    """How many are done, empty and failed, and where the pictures are."""
+    """How many are done, empty and failed, what was decided about annotations, and where the pictures are."""
     from rich.console import Console
     from rich.table import Table
 
     counted = Counter(record.status for record in records)
-    table = Table('done', 'empty', 'failed', 'instances')
-    instances = sum(record.instances for record in records)
-    table.add_row(*map(str, (counted['ok'], counted['empty'], counted['error'], instances)))
+    columns = {'done': 'ok', 'empty': 'empty', 'rejected': 'rejected', 'unlabelled': 'unlabelled', 'missing': 'missing'}
+    columns['failed'] = 'error'
+    shown = {title: counted[status] for title, status in columns.items() if counted[status] or title in ALWAYS_SHOWN}
+    decided = Counter({rule: 0 for record in records for rule in record.decisions})
+    for record in records:
+        decided.update({rule: len(ids) for rule, ids in record.decisions.items()})
+    shown |= {'instances': sum(record.instances for record in records)}
+    shown |= {f'annotations: {rule}': count for rule, count in decided.items()}
+    table = Table(*shown)
+    table.add_row(*map(str, shown.values()))
     Console().print(table)
     print(f'results in {out}')
 
 
 def report_failures(records: Sequence[Record]) -> int:
     """Name the first few failures; the exit code."""
-    failed = [record for record in records if record.status == 'error']
-    for record in failed[:REASONS_SHOWN]:
-        print(f'eliminate_bg: {record.input}: {record.error}', file=sys.stderr)
-    if len(failed) > REASONS_SHOWN:
-        print(f'eliminate_bg: and {len(failed) - REASONS_SHOWN} more; the manifest has all', file=sys.stderr)
-    return 1 if failed else 0
+    reasons = [f'{record.input}: {record.error}' for record in records if record.error]
+    for reason in reasons[:REASONS_SHOWN]:
+        print(f'eliminate_bg: {reason}', file=sys.stderr)
+    if len(reasons) > REASONS_SHOWN:
+        print(f'eliminate_bg: and {len(reasons) - REASONS_SHOWN} more; the manifest has all', file=sys.stderr)
+    return 1 if reasons else 0

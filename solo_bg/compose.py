@@ -37,6 +37,12 @@ def eliminate(image: Tensor, union: Tensor) -> Tensor:
     return image * union[..., None]
 
 
+def replace_background(image: Tensor, foreground: Tensor, background: Tensor) -> Tensor:
+    """The image, uint8 (H, W, 3), with `background`, (H, W, 3) or a colour (3,), outside `foreground`, bool (H, W)."""
+    check_image(image, tuple(foreground.shape))
+    return torch.where(foreground[..., None], image, background)
+
+
 def colourise(image: Tensor, instances: Instances) -> Tensor:
     """Instances half colour, half image, truncated; the first given on top; the background 0. uint8 (H, W, 3).
 
@@ -62,12 +68,12 @@ def colours(count: int) -> Tensor:
 
 def eliminated(image: Tensor, instances: Instances) -> Tensor:
     """Style: the background-eliminated image to train on, uint8 (H, W, 3)."""
-    return eliminate(image, instances.union)
+    return eliminate(image, instances.foreground)
 
 
 def mask(image: Tensor, instances: Instances) -> Tensor:
-    """Style: the union, uint8 (H, W), 0 or 255."""
-    return instances.union.to(torch.uint8) * 255
+    """Style: what stays, uint8 (H, W), 0 or 255."""
+    return instances.foreground.to(torch.uint8) * 255
 
 
 def labels(image: Tensor, instances: Instances) -> Tensor:
@@ -76,7 +82,7 @@ def labels(image: Tensor, instances: Instances) -> Tensor:
 
 
 def cutout(image: Tensor, instances: Instances) -> Tensor:
-    """Style: the image with the union as alpha (0 or 255), uint8 (H, W, 4), BGRA; colours untouched."""
+    """Style: the image with what stays as alpha (0 or 255), uint8 (H, W, 4), BGRA; colours untouched."""
     check_image(image, instances.size)
     return torch.cat([image, mask(image, instances)[..., None]], 2)
 

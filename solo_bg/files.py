@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,35 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     if pixels.dtype != np.uint8:
         raise ImageError(f'has {pixels.dtype} pixels; expected 8 or 16 bits a channel')
     return pixels
+
+
+def mean_colour(paths: Iterable[Path]) -> list[int]:
+    """The mean colour of all pixels of the images, rounded, blue first; images that cannot be read do not count."""
+    total, count = np.zeros(3, np.int64), 0
+    for path in paths:
+        try:
+            pixels = read_image(path)
+        except ImageError:  # reported when its turn comes
+            continue
+        total += pixels.sum((0, 1), dtype=np.int64)
+        count += pixels.shape[0] * pixels.shape[1]
+    if not count:
+        raise SetupError('no image can be read to take the mean colour of')
+    return [int(value) for value in np.rint(total / count)]
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        SetupError: there is no such file, or it is no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise SetupError(f'cannot be read: {error.strerror or error}') from error
+    except ValueError as error:  # no JSON, or no text
+        raise SetupError(f'is no JSON: {error}') from error
 
 
 def image_size(path: Path) -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from torch import Tensor
 
 from solo_bg import masks as mask_ops
 from solo_bg.masks import Box
+
+if TYPE_CHECKING:
+    from solo_bg.coco import Labelled
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,14 @@ class Picture:
         path: where it came from, as the user gave it.
         pixels: uint8 (H, W, 3), BGR, EXIF orientation applied.
         prepared: what the mask source made of the pixels while others were in the model, if it does such a thing.
+        annotated: what is annotated in it, if annotations were given.
     """
 
     name: str
     path: str
     pixels: NDArray[np.uint8]
     prepared: Any = None
+    annotated: Labelled | None = None
 
 
 class Instances:
@@ -117,6 +122,7 @@ class Instances:
         self.scores = scores.float()
         self.class_names = tuple(class_names)
         self.size = (int(size[0]), int(size[1]))
+        self.margin = 0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -165,6 +171,11 @@ class Instances:
         return self.owner_map >= 0
 
     @cached_property
+    def foreground(self) -> Tensor:
+        """bool (H, W): the pixels that stay: the union and a margin around it."""
+        return mask_ops.dilate(self.union, self.margin)
+
+    @cached_property
     def _counts(self) -> tuple[Tensor, Tensor]:
         return mask_ops.count_rows_and_columns(self.crops, self.host_boxes, self.size, self.device)
 
@@ -198,6 +209,32 @@ class Instances:
         return Instances.from_crops(
             self.boxes[rows], crops, self.size, self.labels[rows], self.scores[rows], self.class_names
         )
+
+    def join(self, other: Instances) -> Instances:
+        """These, then the other's, of one image. Labels go by name: names that only the other has come after ours.
+
+        Raises:
+            ValueError: they are of images of different sizes.
+        """
+        if self.size != other.size:
+            raise ValueError(f'instances of images of sizes {self.size} and {other.size} cannot be joined')
+        names = [*dict.fromkeys((*self.class_names, *other.class_names))]
+        position = [names.index(name) for name in other.class_names]
+        labels = torch.tensor(position, device=self.device)[other.labels] if position else other.labels
+        return Instances.from_crops(
+            torch.cat([self.boxes, other.boxes]),
+            [*self.crops, *other.crops],
+            self.size,
+            torch.cat([self.labels, labels]),
+            torch.cat([self.scores, other.scores]),
+            names,
+        )
+
+    def grow(self, margin: int) -> Instances:
+        """The same instances with a `foreground` that reaches `margin` pixels beyond their union."""
+        grown = self[:]
+        grown.margin = margin
+        return grown
 
     def select(self, score_thr: float = 0.0, classes: Iterable[str] | None = None) -> Instances:
         """Those with score > `score_thr` and, if `classes` are given, a name among them; the order stays.

@@ -5,6 +5,7 @@ A mask is bool (H, W); masks are bool (N, H, W). A box is xyxy in pixels, half o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -94,6 +95,27 @@ def centres_of_mass(rows: Tensor, columns: Tensor) -> Tensor:
     x = (columns * torch.arange(columns.shape[1], device=columns.device)).sum(1)
     y = (rows * torch.arange(rows.shape[1], device=rows.device)).sum(1)
     return torch.stack([x / area, y / area], 1)
+
+
+def dilate(mask: Tensor, radius: int) -> Tensor:
+    """A mask, bool (H, W), and every pixel whose centre is at most `radius` from one of its pixels'."""
+    if radius <= 0 or not mask.numel():
+        return mask
+    distance = distance_along_rows(mask)
+    dilated = mask.clone()
+    for step in range(-min(radius, len(mask) - 1), min(radius, len(mask) - 1) + 1):
+        near = distance <= math.isqrt(radius**2 - step**2)
+        first, end = max(0, step), len(mask) + min(0, step)
+        dilated[first - step : end - step] |= near[first:end]
+    return dilated
+
+
+def distance_along_rows(mask: Tensor) -> Tensor:
+    """From each pixel to the nearest that is set in its row, int64 (H, W); a huge number where there is none."""
+    at, nowhere = torch.arange(mask.shape[1], device=mask.device).expand_as(mask), 2**40
+    last = at.where(mask, -nowhere).cummax(1).values
+    following = at.where(mask, nowhere).flip(1).cummin(1).values.flip(1)
+    return torch.minimum(at - last, following - at)
 
 
 def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:

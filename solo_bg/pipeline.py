@@ -10,11 +10,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
+from solo_bg.annotations import carry_over, predictions
+from solo_bg.backgrounds import random_of, zero
+from solo_bg.coco import Entry, Labels
+from solo_bg.compose import replace_background
 from solo_bg.errors import ImageError
 from solo_bg.files import encode_image, read_image, write_all
 from solo_bg.inputs import ImageFile, output_names
@@ -24,6 +28,9 @@ from solo_bg.sources import Source
 from solo_bg.styles import MASK_STYLES, load_style
 
 MOST_AHEAD = 8  # images read or drawn that wait on either side of the model, beside a batch
+if TYPE_CHECKING:
+    from solo_bg.fills import Fill
+
 T = TypeVar('T')
 R = TypeVar('R')
 
@@ -38,6 +45,12 @@ class Options:
     classes: Sequence[str] | None = None
     sort_by_density: bool = False
     on_empty: str = 'skip'
+    fill: Fill = zero
+    dilate: int = 0
+    seed: int = 0
+    missed: str = 'keep'
+    min_recall: float = 0.5
+    min_iou: float = 0.0
     batch_size: int = 1
     workers: int = 2
     format: str = 'png'
@@ -62,20 +75,32 @@ class Job:
     foreground: float = 0.0
     seconds: float = 0.0
     error: str | None = None
+    iou: float | None = None
+    decisions: dict[str, list[Any]] = field(default_factory=dict)
+    entry: Entry = field(default_factory=dict)
+    annotations: list[Entry] = field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        if self.error:
+            return 'error'
+        return ('ok' if self.foreground else 'empty') if self.drawn is not None else 'rejected'
 
 
-def run(images: Sequence[ImageFile], source: Source, options: Options) -> Iterator[Record]:
+def run(
+    images: Sequence[ImageFile], source: Source, options: Options, labels: Labels | None = None
+) -> Iterator[Record]:
     """Do all images; yield what became of each, in order.
 
     The model runs in the calling thread. Reading and preparing for it, and composing, encoding and writing after it,
     happen in `options.workers` threads, a batch and a few images ahead of it and behind it. An image that fails is an
-    `error`; the others go on.
+    `error`; the others go on. With `labels`, every image must be among them, and its annotations are carried over.
     """
     jobs = (Job(image, name) for image, name in zip(images, output_names(images), strict=True))
     depth = min(options.workers, MOST_AHEAD) + options.batch_size
     torch.get_num_threads()  # torch settles this thread's number now; each worker computes alone
     with ThreadPoolExecutor(options.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        read_jobs = ahead(pool, lambda job: read(job, source), jobs, depth)
+        read_jobs = ahead(pool, lambda job: read(job, source, labels), jobs, depth)
         found_jobs = (job for batch in batches(read_jobs, options.batch_size) for job in segment(batch, source))
         yield from ahead(pool, lambda job: write(compose(job, options), options), found_jobs, depth)
 
@@ -111,9 +136,11 @@ def step(jobs: Sequence[Job]) -> Iterator[None]:
         job.seconds += (time.perf_counter() - start) / len(jobs)
 
 
-def read(job: Job, source: Source) -> Job:
+def read(job: Job, source: Source, labels: Labels | None) -> Job:
     with step([job]):
-        job.picture = source.prepare(Picture(job.name, job.image.shown, read_image(job.image.path)))
+        pixels, shown = read_image(job.image.path), job.image.shown
+        annotated = labels(shown, (pixels.shape[0], pixels.shape[1])) if labels else None
+        job.picture = source.prepare(Picture(job.name, shown, pixels, annotated=annotated))
     return job
 
 
@@ -136,18 +163,38 @@ def compose(job: Job, options: Options) -> Job:
     if job.picture is None or job.instances is None:
         return job
     with step([job]):
-        keep = job.instances.select(options.score_thr, options.classes)
-        if options.sort_by_density:
-            keep = keep.sort_by_area()
+        keep = choose(job, job.picture, job.instances, options)
         image = torch.from_numpy(job.picture.pixels).to(keep.device)
         job.kept = keep.count_by_class()
-        job.foreground = int(keep.union.count_nonzero()) / keep.union.numel()
-        job.drawn = {}
-        if job.foreground or options.on_empty != 'skip':
+        job.foreground = int(keep.foreground.count_nonzero()) / keep.union.numel()
+        if job.iou is None or job.iou >= options.min_iou:
             draw = load_style if job.foreground or options.on_empty == 'black' else copy_style
-            job.drawn = {style: draw(style)(image, keep).cpu().numpy() for style in options.styles}
+            wanted = options.styles if job.foreground or options.on_empty != 'skip' else ()
+            pictures = {style: draw(style)(image, keep) for style in wanted}
+            if 'eliminated' in pictures and options.fill is not zero and draw is load_style:
+                background = options.fill(image, random_of(options.seed, job.image.path.name))
+                pictures['eliminated'] = replace_background(image, keep.foreground, background)
+            job.drawn = {style: picture.cpu().numpy() for style, picture in pictures.items()}
         job.picture = job.instances = None  # the masks may be on the GPU
     return job
+
+
+def choose(job: Job, picture: Picture, instances: Instances, options: Options) -> Instances:
+    """Which instances stay, the annotations having had their say; notes what leaves with the picture."""
+    known = instances.class_names or instances.names
+    classes = None if options.classes is None else [name for name in options.classes if name in known]
+    keep = instances.select(options.score_thr, classes)
+    if picture.annotated:
+        rules = options.missed, options.min_recall, options.classes, options.dilate
+        carried = carry_over(keep, picture.annotated, *rules)
+        keep, job.iou, job.decisions = carried.instances, carried.iou, carried.decisions
+        job.entry, job.annotations = picture.annotated.image, carried.entries
+    else:
+        height, width = instances.size
+        job.entry, job.annotations = {'height': height, 'width': width}, predictions(keep)
+    if options.sort_by_density:
+        keep = keep.sort_by_area()
+    return keep.grow(options.dilate)
 
 
 def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:
@@ -169,15 +216,19 @@ def write(job: Job, options: Options) -> Record:
             for style, picture in drawn.items()
         }
         write_all(options.out, encoded)
-    seconds = round(job.seconds, 4)
-    if job.error:
-        return Record(job.image.shown, 'error', seconds=seconds, error=job.error)
+    carried = None
+    if 'eliminated' in outputs and not job.error:
+        carried = {**job.entry, 'file_name': outputs['eliminated'].removeprefix('eliminated/')}, job.annotations
     return Record(
         input=job.image.shown,
-        status='ok' if job.foreground else 'empty',
-        outputs=outputs,
+        status=job.status,
+        outputs={} if job.error else outputs,
         instances=sum(job.kept.values()),
         classes=job.kept,
         foreground=round(job.foreground, 6),
-        seconds=seconds,
+        seconds=round(job.seconds, 4),
+        error=job.error,
+        iou=None if job.iou is None else round(job.iou, 6),
+        decisions=job.decisions,
+        carried=carried,
     )

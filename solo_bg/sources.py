@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from solo_bg.instances import Instances, Picture
     from solo_bg.segmenter import Segmenter
 
-SOURCES = {'model': 'solo_bg.sources:Detector'}  # name -> 'module:class'
+SOURCES = {  # name -> 'module:class'
+    'model': 'solo_bg.sources:Detector',
+    'gt': 'solo_bg.sources:GroundTruth',
+    'union': 'solo_bg.sources:Union',
+}
 
 
 class Source:
@@ -49,3 +53,29 @@ class Detector(Source):
         return self.segmenter.segment(
             [picture.prepared or self.segmenter.prepare(picture.pixels) for picture in pictures]
         )
+
+
+class GroundTruth(Source):
+    """What is annotated, crowd regions included."""
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = tuple(class_names)
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[Instances]:
+        return [picture.annotated.instances for picture in pictures if picture.annotated]
+
+
+class Union(Source):
+    """What another source finds, and what is annotated."""
+
+    def __init__(self, source: Source, class_names: Sequence[str]) -> None:
+        self.source = source
+        self.class_names = tuple(dict.fromkeys((*source.class_names, *class_names)))
+
+    def prepare(self, picture: Picture) -> Picture:
+        return self.source.prepare(picture)
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[Instances]:
+        annotated = [picture.annotated.instances for picture in pictures if picture.annotated]
+        found = self.source(pictures)
+        return [one.join(other.to(one.device)) for one, other in zip(found, annotated, strict=True)]

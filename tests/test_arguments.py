@@ -18,6 +18,16 @@ def test_cfg_options_end_where_no_option_stands():
     assert parse(['c.py', 'w.pth', 'in', '--cfg-options=a=1']).cfg_options == ['a=1']
 
 
+def test_annotations_alone_take_inputs_only():
+    args = parse(['a', '--source', 'gt', '--ann', 'a.json', 'b', 'c'])
+    assert args.inputs == ['a', 'b', 'c'] and str(args.ann) == 'a.json'
+
+
+def test_a_mix_of_every_kind_of_fill():
+    args = parse(['c', 'w', 'i', '--mix', 'zero:1,255,0,7:.5,dir:/a:b,c:2,dataset-mean:0'])
+    assert args.mix == [('zero', 1.0), ('255,0,7', 0.5), ('dir:/a:b,c', 2.0), ('dataset-mean', 0.0)]
+
+
 def test_no_inputs_is_the_demo():
     args = parse([])
     assert args.config.endswith('configs/solo_bg_tiny.py') and args.inputs[0].endswith('demo/images')
@@ -33,6 +43,17 @@ def test_no_inputs_is_the_demo():
         (['c', 'w', 'i', '--score-thr', '1.5'], 'from 0 to 1'),
         (['c', 'w', 'i', '--batch-size', '0'], 'at least 1'),
         (['c', 'w', 'i', '--quality', '101'], 'from 1 to 100'),
+        (['c', 'w', 'i', '--fill', 'pink'], "no fill is called 'pink'; expected one of zero, mean"),
+        (['c', 'w', 'i', '--fill', '1,2,256'], 'no fill is called'),
+        (['c', 'w', 'i', '--fill', 'dir:'], 'no fill is called'),
+        (['c', 'w', 'i', '--mix', 'zero:0.5,noise'], 'expected fills with weights'),
+        (['c', 'w', 'i', '--mix', 'zero:0'], 'expected fills with weights'),
+        (['c', 'w', 'i', '--mix', 'zero:1,pink:1'], 'no fill is called'),
+        (['c', 'w', 'i', '--fill', 'zero', '--mix', 'zero:1'], 'exclude each other'),
+        (['c', 'w', 'i', '--dilate', '-1'], 'at least 0'),
+        (['c', 'w', 'i', '--source', 'union'], '--source needs --ann'),
+        (['c', 'w', 'i', '--missed', 'drop', '--min-iou', '0.5'], '--missed, --min-iou needs --ann'),
+        (['--source', 'gt', '--ann', 'a.json'], 'expected INPUT...'),
         (['c', 'w', 'i', '--on-empty', 'maybe'], 'invalid choice'),
         (['c', 'w', 'i', '--format', 'gif'], 'invalid choice'),
         (['c', 'w', 'i', '--tresh', '1'], 'unrecognized arguments'),

@@ -2,10 +2,12 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from coco_data import make_dataset
 from conftest import CHECKPOINT, CONFIG, ROOT
 
 from solo_bg import cli
@@ -204,3 +206,126 @@ def test_progress_lines_where_there_is_no_terminal(capsys):
 
 def test_progress_bar_passes_everything_on():
     assert list(cli.show_bar(iter(range(5)), 5)) == list(range(5))
+
+
+# ---- with annotations
+
+
+@pytest.fixture
+def data(tmp_path):
+    return make_dataset(tmp_path)
+
+
+def run_gt(tmp_path, *options):
+    argv = ['--source', 'gt', '--ann', tmp_path / 'instances.json', tmp_path / 'images', '-o', tmp_path / 'out']
+    return cli.main([*map(str, argv), '--workers', '2', *options])
+
+
+def test_annotations_alone_need_no_model(data, tmp_path, capsys):
+    assert run_gt(tmp_path) == 0
+    lines = manifest(tmp_path / 'out')
+    assert [line['status'] for line in lines] == ['ok'] * 4 and all(line['iou'] == 1 for line in lines)
+    assert set(lines[0]['classes']) <= {'round', 'other'}
+    run_json = json.loads((tmp_path / 'out/run.json').read_text())
+    assert run_json['model'] is None and run_json['workers'] == 2
+
+
+def test_files_and_annotations_that_do_not_meet(data, tmp_path, capsys):
+    (tmp_path / 'images/0.png').unlink()
+    cv2.imwrite(str(tmp_path / 'images/new.png'), np.zeros((5, 5, 3), np.uint8))
+    assert run_gt(tmp_path) == 1
+    status = {line['input'].removeprefix(f'{tmp_path}/images/'): line['status'] for line in manifest(tmp_path / 'out')}
+    assert status == {'0.png': 'missing', '2.png': 'ok', 'new.png': 'unlabelled', 'sub/1.png': 'ok', 'sub/3.png': 'ok'}
+    written = json.loads((tmp_path / 'out/annotations.json').read_text())
+    assert [image['id'] for image in written['images']] == [51, 52, 53]
+    assert not (tmp_path / 'out/eliminated/new.png').exists()
+    printed = capsys.readouterr()
+    assert '0.png: is in the annotations' in printed.err and 'unlabelled' in printed.out and 'missing' in printed.out
+
+
+def test_an_image_that_its_annotations_do_not_fit_is_an_error_of_its_own(data, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / 'images/0.png'), np.zeros((5, 5, 3), np.uint8))
+    assert run_gt(tmp_path) == 1
+    assert [line['status'] for line in manifest(tmp_path / 'out')] == ['error', 'ok', 'ok', 'ok']
+    assert 'it is 5x5, but image 50 of the annotations is 80x60' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('rule', ['keep', 'ignore', 'drop'])
+def test_missed_objects(data, tmp_path, capsys, rule):
+    """Nothing has a score above 1, so all is missed."""
+    images = tmp_path / 'images'
+    argv = [*MODEL, images, '--ann', tmp_path / 'instances.json', '-o', tmp_path / 'out', '--score-thr', '1']
+    options = ['--missed', rule, '--on-empty', 'black', '--device', 'cpu']
+    assert cli.main([*map(str, argv), *options]) == 0
+    crowds = {one['id'] for one in data['annotations'] if one['iscrowd']}
+    objects = {one['id'] for one in data['annotations']} - crowds
+    decided = {number for line in manifest(tmp_path / 'out') for number in line['decisions'][rule]}
+    assert decided == objects
+    written = json.loads((tmp_path / 'out/annotations.json').read_text())
+    left = {one['id']: one for one in written['annotations']}
+    assert set(left) == (crowds if rule == 'drop' else crowds | objects)
+    assert all(left[number]['iscrowd'] == (rule == 'ignore') for number in objects & set(left))
+    assert f'annotations: {rule}' in ' '.join(capsys.readouterr().out.split())
+
+
+def test_images_that_agree_too_little_are_rejected(data, tmp_path):
+    argv = [*MODEL, tmp_path / 'images', '--ann', tmp_path / 'instances.json', '-o', tmp_path / 'out', '--min-iou', '1']
+    assert cli.main([*map(str, argv), '--device', 'cpu', '--quiet']) == 0
+    lines = manifest(tmp_path / 'out')
+    assert {line['status'] for line in lines} == {'rejected'} and not any(line['outputs'] for line in lines)
+    assert json.loads((tmp_path / 'out/annotations.json').read_text())['images'] == []
+
+
+def test_without_annotations_the_predictions_are_written(scenes, tmp_path):
+    argv = [*MODEL, scenes, '-o', tmp_path / 'out', '--device', 'cpu', '--quiet', '--dilate', '2']
+    assert cli.main(list(map(str, argv))) == 0
+    coco = json.loads((tmp_path / 'out/annotations.json').read_text())
+    lines = [line for line in manifest(tmp_path / 'out') if line['status'] == 'ok']
+    assert [image['file_name'] for image in coco['images']] == [Path(line['input']).name for line in lines]
+    assert len(coco['annotations']) == sum(line['instances'] for line in lines) > 0
+    assert coco['categories'] == [{'id': 1, 'name': 'object'}]
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (None, 'cannot be read'),
+        ('{', 'is no JSON'),
+        ('[]', 'no COCO data set'),
+        ('{"images": [], "annotations": [], "categories": []}', 'the list is empty'),
+    ],
+)
+def test_annotations_that_cannot_be_used_are_2(data, tmp_path, capsys, content, message):
+    (tmp_path / 'instances.json').unlink()
+    if content is not None:
+        (tmp_path / 'instances.json').write_text(content)
+    assert run_gt(tmp_path) == 2
+    error = capsys.readouterr().err
+    assert message in error and 'instances.json' in error and len(error.splitlines()) == 1
+
+
+def test_classes_that_neither_side_knows_are_2(data, tmp_path, capsys):
+    assert run_gt(tmp_path, '--classes', 'cat') == 2
+    assert 'no class named cat; the classes are round, other' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('fill', ['dataset-mean', 'mix', 'dir'])
+def test_fills_that_need_more_than_the_image(data, tmp_path, fill):
+    files = [tmp_path / 'images' / image['file_name'] for image in data['images']]
+    options = {'dataset-mean': ['--fill', 'dataset-mean'], 'mix': ['--mix', '1,1,1:1,9,8,7:0'], 'dir': []}
+    if fill == 'dir':
+        (tmp_path / 'other').mkdir()
+        cv2.imwrite(str(tmp_path / 'other/a.png'), np.full((3, 4, 3), (5, 6, 7), np.uint8))
+        options['dir'] = ['--fill', f'dir:{tmp_path}/other']
+    expected = {'mix': (1, 1, 1), 'dir': (5, 6, 7)}
+    expected['dataset-mean'] = np.rint(np.concatenate([cv2.imread(str(file)).reshape(-1, 3) for file in files]).mean(0))
+    assert run_gt(tmp_path, '--styles', 'eliminated,mask', '--quiet', *options[fill]) == 0
+    for line in manifest(tmp_path / 'out'):
+        written, mask = (cv2.imread(str(tmp_path / 'out' / line['outputs'][style])) for style in ('eliminated', 'mask'))
+        assert (written[mask[..., 0] == 0] == expected[fill]).all()
+
+
+def test_a_folder_of_pictures_without_any_is_2(data, tmp_path, capsys):
+    (tmp_path / 'other').mkdir()
+    assert run_gt(tmp_path, '--fill', f'dir:{tmp_path}/other') == 2
+    assert 'no images in' in capsys.readouterr().err

@@ -102,3 +102,24 @@ def test_the_same_on_cuda(five):
     assert there.device.type == there.owner_map.device.type == 'cuda'
     assert torch.equal(there.owner_map.cpu(), five.owner_map)
     assert torch.equal(there.centres.cpu().nan_to_num(-1), five.centres.nan_to_num(-1))
+
+
+def test_joined_instances_are_named_as_they_were(rng):
+    masks = torch.from_numpy(random_masks(rng, 5, 9, 11))
+    first = Instances(masks[:2], torch.tensor([0, 1]), torch.tensor([0.9, 0.8]), ('cat', 'dog'))
+    second = Instances(masks[2:], torch.tensor([1, 0, 2]), torch.ones(3), ('bird', 'cat', 'cow'))
+    joined = first.join(second)
+    assert joined.names == ['cat', 'dog', 'cat', 'bird', 'cow'] and joined.class_names == ('cat', 'dog', 'bird', 'cow')
+    assert torch.equal(joined.masks, masks) and joined.scores.tolist() == pytest.approx([0.9, 0.8, 1, 1, 1])
+    assert torch.equal(first.join(second[[]]).masks, masks[:2])
+    with pytest.raises(ValueError, match='cannot be joined'):
+        first.join(Instances.empty((9, 12)))
+
+
+def test_a_margin_grows_what_stays_and_nothing_else(rng):
+    mask = torch.zeros(1, 9, 11, dtype=torch.bool)
+    mask[0, 4, 5] = True
+    instances = Instances(mask, torch.zeros(1).long(), torch.ones(1))
+    grown = instances.grow(2)
+    assert grown.foreground.sum() == 13 and instances.foreground.sum() == 1  # a disc of radius 2
+    assert torch.equal(grown.union, instances.union) and torch.equal(grown.masks, mask)

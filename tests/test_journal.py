@@ -9,7 +9,7 @@ def test_sorted_one_line_an_input(tmp_path):
     lines = (tmp_path / 'new/manifest.jsonl').read_text().splitlines()
     assert [json.loads(line)['input'] for line in lines] == ['a.png', 'b.png']
     keys = ['input', 'status', 'outputs', 'instances', 'classes', 'foreground', 'seconds', 'error']
-    assert list(json.loads(lines[0])) == keys
+    assert list(json.loads(lines[0])) == [*keys, 'iou', 'decisions']
 
 
 def test_run_says_how_the_results_were_made(tmp_path):

@@ -70,3 +70,13 @@ def test_too_many_instances_for_an_owner_map():
     crops = [torch.ones(1, 1, dtype=torch.bool)] * 32768
     with pytest.raises(ValueError, match='at most 32767'):
         ops.owner_map(crops, [(0, 0, 1, 1)] * 32768, (1, 1), torch.device('cpu'))
+
+
+@pytest.mark.parametrize('radius', [0, 1, 2, 5, 40])
+@pytest.mark.parametrize('seed', range(4))
+def test_dilating_is_scipys_with_a_disc(radius, seed):
+    rng = np.random.default_rng(seed)
+    mask = rng.random((23, 17)) < (0, 0.01, 0.1, 0.6)[seed]
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    expected = ndimage.binary_dilation(mask, y**2 + x**2 <= radius**2) if radius else mask
+    np.testing.assert_array_equal(ops.dilate(torch.from_numpy(mask), radius), expected)

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from coco_data import make_dataset
 
 from solo_bg import Instances, Picture
+from solo_bg.coco import Annotations
+from solo_bg.files import read_image
 from solo_bg.scenes import draw_scene
-from solo_bg.sources import SOURCES, Detector
+from solo_bg.sources import SOURCES, Detector, GroundTruth, Union
 
 
 class SourceContract:
@@ -42,6 +45,40 @@ class TestDetector(SourceContract):
     @pytest.fixture
     def source(self, segmenter):
         return Detector(segmenter)
+
+
+class Annotated(SourceContract):
+    @pytest.fixture
+    def pictures(self, tmp_path):
+        coco = make_dataset(tmp_path)
+        annotations = Annotations(coco)
+        given = [(image, read_image(tmp_path / 'images' / image['file_name'])) for image in coco['images']]
+        return [
+            Picture(str(image['id']), image['file_name'], pixels, annotated=annotations.read(image, pixels.shape[:2]))
+            for image, pixels in given
+        ]
+
+
+class TestGroundTruth(Annotated):
+    @pytest.fixture
+    def source(self):
+        return GroundTruth(['round', 'other'])
+
+    def test_it_gives_what_is_annotated(self, source, pictures):
+        for picture, found in zip(pictures, source(pictures), strict=True):
+            assert torch.equal(found.masks, picture.annotated.instances.masks) and len(found)
+
+
+class TestUnion(Annotated):
+    @pytest.fixture
+    def source(self, segmenter):
+        return Union(Detector(segmenter), ['round', 'other'])
+
+    def test_it_gives_both(self, source, pictures):
+        prepared = [source.prepare(picture) for picture in pictures]
+        for picture, both, one in zip(pictures, source(prepared), source.source(prepared), strict=True):
+            assert torch.equal(both.union, one.union | picture.annotated.instances.union)
+            assert both.names == [*one.names, *picture.annotated.instances.names]
 
 
 def test_every_name_leads_somewhere():

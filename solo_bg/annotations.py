@@ -1,0 +1,116 @@
+"""What becomes of annotations when the pixels around them go, and annotations made of what was found. Dict to dict."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from solo_bg.coco import Entry, Labelled, encode
+from solo_bg.instances import Instances
+
+
+@dataclass
+class Carried:
+    """What became of one image's annotations.
+
+    Attributes:
+        instances: what stays in the picture.
+        entries: the annotations that leave with it.
+        iou: of what was found with all that is annotated; None if nothing is either.
+        decisions: rule -> ids of the annotations that it met.
+    """
+
+    instances: Instances
+    entries: list[Entry]
+    iou: float | None
+    decisions: dict[str, list[Any]] = field(default_factory=dict)
+
+
+def carry_over(
+    found: Instances,
+    labelled: Labelled,
+    missed: str = 'keep',
+    min_recall: float = 0.5,
+    classes: Collection[str] | None = None,
+    margin: int = 0,
+) -> Carried:
+    """Reconcile what was found with what is annotated.
+
+    Annotations of other classes than `classes` leave. Crowd regions are foreground. Of every other annotation the
+    share of its pixels that stay, up to `margin` around what was found, is computed; below `min_recall` the rule
+    `missed` decides: `keep` its pixels too, `ignore` it (`iscrowd`, as RLE), or `drop` it.
+    """
+    names = labelled.instances.names
+    chosen = [row for row, name in enumerate(names) if classes is None or name in classes]
+    annotated = labelled.instances.to(found.device)
+    crowds = [row for row in chosen if labelled.entries[row].get('iscrowd')]
+    unseen = [row for row in crowds if recall(annotated[row], found.union) < 1]
+    kept = found.join(annotated[unseen]) if unseen else found
+    region, wanted = kept.union, annotated[chosen].union
+    either = int((region | wanted).count_nonzero())
+    iou = int((region & wanted).count_nonzero()) / either if either else None
+    region = kept.grow(margin).foreground
+    decisions: dict[str, list[Any]] = defaultdict(list)
+    entries, rescued = [], []
+    for row in chosen:
+        entry = labelled.entries[row]
+        if not entry.get('segmentation'):
+            decisions['by its box'].append(entry['id'])
+        if row not in crowds and recall(annotated[row], region) < min_recall:
+            decisions[missed].append(entry['id'])
+            if missed == 'drop':
+                continue
+            if missed == 'ignore':
+                entry = {**entry, 'iscrowd': 1, 'segmentation': encode(annotated.masks[row].cpu().numpy())}
+            else:
+                rescued.append(row)
+        entries.append(entry)
+    instances = kept.join(annotated[rescued]) if rescued else kept
+    return Carried(instances, entries, iou, dict(decisions))
+
+
+def recall(one: Instances, region: torch.Tensor) -> float:
+    """The share of a mask's pixels that lie in `region`, bool (H, W); 1 for an empty mask."""
+    (crop,), ((x0, y0, x1, y1),) = one.crops, one.host_boxes
+    area = int(crop.count_nonzero())
+    return int((crop & region[y0:y1, x0:x1]).count_nonzero()) / area if area else 1.0
+
+
+def pseudo_labels(images: Sequence[tuple[Entry, Sequence[Entry]]], class_names: Sequence[str]) -> Entry:
+    """A data set of predictions: ids from 1 in the order given; categories as `category_ids` numbers them."""
+    ids = category_ids(class_names)
+    numbered = [{'id': number, **image} for number, (image, _) in enumerate(images, 1)]
+    predictions = [(image['id'], one) for image, (_, found) in zip(numbered, images, strict=True) for one in found]
+    return {
+        'images': numbered,
+        'annotations': [
+            {'id': number, 'image_id': image_id, **one, 'category_id': ids[one['category_id']]}
+            for number, (image_id, one) in enumerate(predictions, 1)
+        ],
+        'categories': [{'id': ids[label], 'name': name} for label, name in enumerate(class_names)],
+    }
+
+
+def predictions(instances: Instances) -> list[Entry]:
+    """Each instance that has pixels as an annotation without ids; its `category_id` is still the label."""
+    entries = []
+    for row in instances.areas.nonzero()[:, 0].tolist():
+        one = instances[row]
+        code = encode(one.masks[0].cpu().numpy())
+        entry = {'category_id': int(one.labels), 'segmentation': code, 'area': int(one.areas), 'iscrowd': 0}
+        x0, y0, x1, y1 = one.host_boxes[0]
+        entries.append({**entry, 'bbox': [x0, y0, x1 - x0, y1 - y0], 'score': float(one.scores)})
+    return entries
+
+
+def category_ids(class_names: Sequence[str]) -> list[int]:
+    """COCO's own category ids where the names are COCO's 80 in order, else 1, 2, 3 ..."""
+    skipped = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # of 1 to 90: COCO's papers have these, its files do not
+    is_coco = len(class_names) == 80 and class_names[0] == 'person' and class_names[79] == 'toothbrush'
+    if not is_coco:
+        return list(range(1, len(class_names) + 1))
+    return [number for number in range(1, 91) if number not in skipped]

@@ -1,0 +1,119 @@
+"""Arguments -> objects: the mask source, the annotations, the options of a run.
+
+Torch and mmdet are imported when an object needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from solo_bg.errors import SetupError
+
+if TYPE_CHECKING:
+    from solo_bg.coco import Annotations
+    from solo_bg.fills import Fill
+    from solo_bg.inputs import ImageFile
+    from solo_bg.pipeline import Options
+    from solo_bg.segmenter import Segmenter
+    from solo_bg.sources import Source
+
+
+def open_annotations(path: Path) -> Annotations:
+    from solo_bg.coco import Annotations
+    from solo_bg.files import read_json
+
+    try:
+        return Annotations(read_json(path))
+    except SetupError as error:
+        raise SetupError(f'{path}: {error}') from error
+
+
+def open_model(args: argparse.Namespace) -> Segmenter:
+    """The model that CONFIG and CHECKPOINT name."""
+    from mmengine.config import DictAction
+
+    from solo_bg.segmenter import Segmenter
+
+    values = argparse.ArgumentParser()
+    values.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
+    try:
+        cfg_options = values.parse_args(['--cfg-options', *args.cfg_options]).cfg_options
+    except (AssertionError, ValueError) as error:
+        raise SetupError(f'--cfg-options {" ".join(args.cfg_options)} cannot be read: {error}') from error
+    return Segmenter(
+        args.config, args.checkpoint, args.device, cfg_options, precision=args.precision, lazy=not args.stock_head
+    )
+
+
+def make_source(args: argparse.Namespace, segmenter: Segmenter | None, annotations: Annotations | None) -> Source:
+    """Where masks come from, and a check that the chosen classes are known to it or to the annotations."""
+    from solo_bg.sources import Detector, GroundTruth, Union
+
+    annotated = annotations.class_names if annotations else ()
+    model = Detector(segmenter) if segmenter else None
+    source = (Union(model, annotated) if args.source == 'union' else model) if model else GroundTruth(annotated)
+    known = dict.fromkeys((*source.class_names, *annotated))
+    if unknown := [name for name in args.classes or () if name not in known]:
+        raise SetupError(f'no class named {", ".join(unknown)}; the classes are {", ".join(known)}')
+    return source
+
+
+def make_options(args: argparse.Namespace, fill: Fill | None = None, on_cuda: bool = False) -> Options:
+    from solo_bg.pipeline import Options
+
+    chosen: dict[str, Any] = {} if fill is None else {'fill': fill}
+    if args.missed:
+        chosen['missed'] = args.missed
+    if args.min_recall is not None:
+        chosen['min_recall'] = args.min_recall
+    return Options(
+        out=args.out,
+        styles=args.styles,
+        score_thr=args.score_thr,
+        classes=args.classes,
+        sort_by_density=args.sort_by_density,
+        on_empty=args.on_empty,
+        dilate=args.dilate,
+        seed=args.seed,
+        min_iou=args.min_iou or 0.0,
+        batch_size=args.batch_size or (8 if on_cuda else 1),
+        workers=args.workers,
+        format=args.format,
+        quality=args.quality,
+        **chosen,
+    )
+
+
+def make_fill(args: argparse.Namespace, images: Sequence[ImageFile]) -> Fill:
+    """The fill that `--fill` or `--mix` names; the data set's mean is taken of `images`."""
+    from solo_bg.backgrounds import mix
+
+    if not args.mix:
+        return one_fill(args.fill or 'zero', images)
+    return mix([one_fill(name, images) for name, _ in args.mix], [weight for _, weight in args.mix])
+
+
+def one_fill(name: str, images: Sequence[ImageFile] | None = None) -> Fill:
+    """The fill of this name: of FILLS, `dataset-mean` (of `images`), `R,G,B` or `dir:PATH`."""
+    from solo_bg import backgrounds
+    from solo_bg.files import mean_colour, read_image
+    from solo_bg.fills import COLOUR, FILLS, GIVEN, load_fill
+    from solo_bg.inputs import list_images
+
+    if name in FILLS:
+        return load_fill(name)
+    if name == 'dataset-mean' and images is None:
+        raise SetupError('the mean of the data set is known offline only; give it here as R,G,B')
+    if name == 'dataset-mean':
+        return backgrounds.colour(mean_colour(image.path for image in images or ()))
+    if COLOUR.fullmatch(name):
+        return backgrounds.colour([int(number) for number in name.split(',')][::-1])
+    if not name.startswith('dir:'):
+        raise SetupError(f'no fill is called {name!r}; expected one of {", ".join((*FILLS, *GIVEN))}')
+    pictures = list_images([name.removeprefix('dir:')])
+    if not pictures:
+        raise SetupError(f'no images in {name.removeprefix("dir:")} to fill the background with')
+    return backgrounds.pictures(len(pictures), lambda index: read_image(pictures[index].path))
