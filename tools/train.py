@@ -1,27 +1,40 @@
-"""Train a model from an mmdet config: python tools/train.py CONFIG --work-dir DIR [--resume] [--cfg-options k=v ...]"""
+"""Train a model from an mmdet config: python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] ...
+
+On a GPU or a CPU; with torchrun, on several.
+"""
 
 import argparse
+from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.runner import Runner
 
+from solo_bg.config import load_config
 from solo_bg.mmcv_ops import quiet_imports
 
 with quiet_imports():
     from mmdet.utils import register_all_modules
 
+    import solo_bg.mmdet_plugin.bf16
+    import solo_bg.mmdet_plugin.metrics  # noqa: F401
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config')
-    parser.add_argument('--work-dir', required=True, help='where logs and checkpoints go')
+    parser.add_argument('--work-dir', help='where logs and checkpoints go (work_dirs/ and the name of the config)')
     parser.add_argument('--resume', action='store_true', help='go on from the latest checkpoint in --work-dir')
+    parser.add_argument('--amp', action='store_true', help='the forward pass in bfloat16, on a GPU or a CPU')
+    parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='pytorch: under torchrun')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override the config')
     args = parser.parse_args()
 
     register_all_modules(init_default_scope=False)
-    config = Config.fromfile(args.config)
-    config.merge_from_dict({'work_dir': args.work_dir, 'resume': args.resume, **args.cfg_options})
+    config = load_config(args.config, args.cfg_options)
+    work_dir = args.work_dir or f'work_dirs/{Path(args.config).stem}'
+    config.merge_from_dict({'work_dir': work_dir, 'resume': args.resume, 'launcher': args.launcher})
+    if args.amp:
+        config.optim_wrapper.type = 'Bf16OptimWrapper'
     Runner.from_cfg(config).train()
 
 

@@ -1,0 +1,127 @@
+"""Metrics beside COCO's AP: how well the foreground is found, and how well proposals cover the objects."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from solo_bg.assemble import open_annotations
+from solo_bg.coco import encode
+
+MOST = 1000  # proposals an image
+Proposals = tuple[Any, list[dict[str, Any]]]  # an image's id, and its proposals in COCO's form
+AREAS = ('all', 'S', 'M', 'L')  # COCO's: below 32**2 pixels, below 96**2, and the rest
+
+
+@METRICS.register_module()
+class ForegroundIoU(BaseMetric):
+    """IoU of the union: of all kept masks of an image with all its annotated masks, averaged over the images.
+
+    1 for an image where both are empty.
+
+    Args:
+        ann_file: COCO annotations; images are found in them by `img_id`.
+        score_thr: masks with score > this are kept.
+    """
+
+    default_prefix = 'foreground'
+
+    def __init__(self, ann_file: str, score_thr: float = 0.3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.annotations = open_annotations(Path(ann_file))
+        self.images = {image['id']: image for image in self.annotations.coco['images']}
+        self.score_thr = score_thr
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        for sample in data_samples:
+            found = sample['pred_instances']
+            masks = torch.as_tensor(found['masks'])[torch.as_tensor(found['scores']) > self.score_thr].bool().cpu()
+            image = self.images[sample['img_id']]
+            size = image['height'], image['width']
+            union = masks.any(0) if len(masks) else torch.zeros(size, dtype=torch.bool)
+            wanted = self.annotations.read(image, size).instances.union
+            either = int((union | wanted).sum())
+            self.results.append(int((union & wanted).sum()) / either if either else 1.0)
+
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
+        return {'iou': float(np.mean(results)) if results else 0.0}
+
+
+@METRICS.register_module()
+class MaskProposalRecall(BaseMetric):
+    """Average recall of mask proposals, as DeepMask's tables have it (https://arxiv.org/abs/1506.06204, section 5).
+
+    `AR@10`, `AR@100` and `AR@1000`: recall with that many proposals an image, classes not looked at, averaged over IoU
+    0.50:0.05:0.95; of all objects and by size. `AUC`: the mean of AR@n over n from 1 to 1000. A model gives as many
+    only with `score_thr=0`, and `nms_pre` and `max_per_img` of 1000. No proposals give 0.
+
+    Args:
+        ann_file: COCO annotations; images are found in them by `img_id`.
+    """
+
+    default_prefix = 'proposal'
+
+    def __init__(self, ann_file: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        with contextlib.redirect_stdout(io.StringIO()):
+            self.coco = COCO(ann_file)
+        self.coco.dataset.setdefault('info', {})
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        for sample in data_samples:
+            found = sample['pred_instances']
+            codes = [encode(np.asarray(torch.as_tensor(mask).cpu(), bool)) for mask in found['masks']]
+            scored = zip(codes, found['scores'].tolist(), strict=True)
+            image_id = sample['img_id']
+            proposals = [{'image_id': image_id, 'segmentation': code, 'score': score} for code, score in scored]
+            self.results.append((image_id, proposals))  # one an image: mmengine gathers as many as there are images
+
+    def compute_metrics(self, results: list[Proposals]) -> dict[str, float]:
+        recalls = average_recalls(self.coco, results)
+        named = {f'AR@{count}': recalls['all'][count - 1] for count in (10, 100, 1000)}
+        named |= {f'AR{area}@{count}': recalls[area][count - 1] for area in 'SML' for count in (10, 100, 1000)}
+        named |= {f'AUC{"" if area == "all" else area}': recalls[area].mean() for area in AREAS}
+        return {name: float(value) for name, value in named.items()}
+
+
+def average_recalls(coco: COCO, results: list[Proposals]) -> dict[str, NDArray[np.float64]]:
+    """Size -> the average recall with 1, 2, ... 1000 proposals an image, float64 (1000,); NaN-free: 0 without objects.
+
+    COCO matches an image's proposals in the order of their scores, so the first n of 1000 are matched as n would be.
+    """
+    any_class = coco.getCatIds()[0]  # COCOeval passes over classes that the data set does not list
+    proposals = [{**one, 'category_id': any_class} for _, of_image in results for one in of_image]
+    if not proposals:
+        return {area: np.zeros(MOST) for area in AREAS}
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation = COCOeval(coco, coco.loadRes(proposals), 'segm')
+        evaluation.params.useCats = 0
+        evaluation.params.maxDets = [MOST]
+        evaluation.params.imgIds = sorted(image_id for image_id, _ in results)
+        evaluation.evaluate()
+    per_area = np.array(evaluation.evalImgs, dtype=object).reshape(len(AREAS), -1)
+    return {area: recall_by_count(images) for area, images in zip(AREAS, per_area, strict=True)}
+
+
+def recall_by_count(images: Iterable[Any]) -> NDArray[np.float64]:
+    thresholds = 10
+    hits, objects = np.zeros((thresholds, MOST)), 0
+    for image in images:
+        if image is None:  # neither objects nor proposals
+            continue
+        objects += int((np.asarray(image['gtIgnore']) == 0).sum())
+        matched = (np.asarray(image['dtMatches']) > 0) & ~np.asarray(image['dtIgnore'], bool)  # (thresholds, proposals)
+        hits[:, : matched.shape[1]] += matched
+    recall: NDArray[np.float64] = hits.cumsum(1) / max(objects, 1)
+    return recall.mean(0)

@@ -1,0 +1,110 @@
+"""`tools/train.py` and `tools/test.py` as a user runs them, on a data set that an offline run wrote."""
+
+import pickle
+import subprocess
+import sys
+
+import pytest
+from coco_data import make_dataset
+from conftest import CHECKPOINT, ROOT
+
+from solo_bg import cli
+
+CONFIG = """
+_base_ = '{root}/configs/solo_bg_tiny.py'
+custom_imports = dict(imports=['solo_bg.mmdet_plugin.eliminate_background'], allow_failed_imports=False)
+data = dict(
+    type='CocoDataset',
+    metainfo=dict(classes=('round', 'other')),
+    data_root='{data}',
+    ann_file='annotations.json',
+    data_prefix=dict(img='eliminated/'),
+)
+load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
+train_pipeline = [*load, dict(type='EliminateBackground', fill='noise'), dict(type='PackDetInputs')]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(96, 64), keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+train_dataloader = dict(
+    _delete_=True,
+    batch_size=2,
+    num_workers=0,
+    sampler=dict(type='InfiniteSampler'),
+    dataset=dict(pipeline=train_pipeline, **data),
+)
+test_dataloader = dict(
+    _delete_=True,
+    batch_size=1,
+    num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(pipeline=test_pipeline, test_mode=True, **data),
+)
+ann_file = '{data}/annotations.json'
+test_evaluator = [
+    dict(type='CocoMetric', ann_file=ann_file, metric='segm'),
+    dict(type='ForegroundIoU', ann_file=ann_file),
+    dict(type='MaskProposalRecall', ann_file=ann_file),
+]
+val_dataloader = val_evaluator = val_cfg = None
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=2)
+optim_wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SGD', lr=0.001))
+param_scheduler = []
+default_hooks = dict(checkpoint=dict(_delete_=True, type='CheckpointHook', interval=1, by_epoch=False))
+log_processor = dict(by_epoch=False)
+auto_scale_lr = None
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    make_dataset(tmp_path)
+    argv = ['--source', 'gt', '--ann', tmp_path / 'instances.json', tmp_path / 'images', '-o', tmp_path / 'out']
+    assert cli.main([*map(str, argv), '--quiet']) == 0
+    (tmp_path / 'config.py').write_text(CONFIG.format(root=ROOT, data=tmp_path / 'out'))
+    return tmp_path / 'config.py'
+
+
+def run(tool, *argv):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / 'tools' / tool), *map(str, argv)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_a_data_set_that_we_wrote_trains_resumes_and_is_tested(config, tmp_path):
+    work_dir = ['--work-dir', tmp_path / 'work']
+    run('train.py', config, *work_dir, '--amp', '--cfg-options', 'model.mask_head.num_classes=2')
+    more = ['model.mask_head.num_classes=2', 'train_cfg.max_iters=3']
+    assert 'resumed' in run('train.py', config, *work_dir, '--resume', '--cfg-options', *more)
+    assert (tmp_path / 'work/iter_3.pth').exists()
+
+    out = ['--out', tmp_path / 'found.pkl', '--show-dir', 'shown', '--work-dir', tmp_path / 'test']
+    thresholds = {
+        'score_thr': 0,
+        'filter_thr': -1,
+        'mask_thr': 0.00001,
+    }  # it has learnt nothing, but is to find something
+    options = ['--cfg-options', 'model.mask_head.num_classes=2']
+    options += [f'model.test_cfg.{name}={value}' for name, value in thresholds.items()]
+    printed = run('test.py', config, tmp_path / 'work/iter_3.pth', *out, *options)
+    for name in ('coco/segm_mAP', 'foreground/iou', 'proposal/AR@100', 'proposal/AUC'):
+        assert f'{name}: 0.' in printed
+    assert len(pickle.loads((tmp_path / 'found.pkl').read_bytes())) == 4
+    assert list((tmp_path / 'test').rglob('shown/*.png'))
+
+
+def test_weights_that_do_not_fit_are_refused(config, tmp_path):
+    argv = [
+        sys.executable,
+        ROOT / 'tools/test.py',
+        config,
+        CHECKPOINT,
+        '--cfg-options',
+        'model.mask_head.num_classes=2',
+    ]
+    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode != 0 and 'does not fit the config' in done.stderr

@@ -1,0 +1,57 @@
+"""Test a model from an mmdet config: python tools/test.py CONFIG CHECKPOINT [--out FILE.pkl] [--show-dir DIR] ...
+
+Runs the config's test_evaluator on its test_dataloader, on a GPU or a CPU; with torchrun, on several. A config that
+names one of mmdet's SOLO heads is tested with this package's lazy one: the same answers.
+"""
+
+import argparse
+
+from mmengine.config import DictAction
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from solo_bg.checkpoint import load_checkpoint, load_weights
+from solo_bg.config import load_config, use_lazy_head
+from solo_bg.mmcv_ops import quiet_imports
+
+with quiet_imports():
+    from mmdet.evaluation import DumpDetResults
+    from mmdet.utils import register_all_modules
+
+    import solo_bg.mmdet_plugin.lazy_solo
+    import solo_bg.mmdet_plugin.metrics  # noqa: F401
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--work-dir', default='work_dirs/test', help='where logs go (work_dirs/test)')
+    parser.add_argument('--out', help='write the predictions to this .pkl')
+    parser.add_argument('--show-dir', help='write pictures of the predictions below this folder')
+    parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='pytorch: under torchrun')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override the config')
+    args = parser.parse_args()
+
+    register_all_modules(init_default_scope=False)
+    config = load_config(args.config, args.cfg_options)
+    config.merge_from_dict({'work_dir': args.work_dir, 'launcher': args.launcher, 'load_from': None})
+    use_lazy_head(config)
+    if args.show_dir:
+        config.default_hooks.visualization.update(draw=True, test_out_dir=args.show_dir)
+    runner = Runner.from_cfg(config)
+    load_weights(runner.model.module if args.launcher == 'pytorch' else runner.model, *weights_of(args.checkpoint))
+    if args.out:
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+    metrics = runner.test()
+    if is_main_process():
+        for name, value in metrics.items():
+            print(f'{name}: {value:.4f}')
+
+
+def weights_of(checkpoint: str) -> tuple[dict, str]:
+    return load_checkpoint(checkpoint).state_dict, checkpoint
+
+
+if __name__ == '__main__':
+    main()
