@@ -6,6 +6,7 @@ A scene is a function of its seed alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -15,10 +16,16 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
 Array = NDArray[Any]
+Pattern = Callable[[Generator, int, int], Array]
 
 
-def draw_scene(seed: int, height: int = 320, width: int = 400, max_shapes: int = 6) -> tuple[Image, NDArray[np.bool_]]:
+def draw_scene(
+    seed: int, height: int = 320, width: int = 400, max_shapes: int = 6, grounds: Sequence[str] | None = None
+) -> tuple[Image, NDArray[np.bool_]]:
     """One scene: a ground, then 1 to `max_shapes` shapes, each with its own texture, light and soft shadow.
+
+    Args:
+        grounds: names of PATTERNS that the ground may have; all of them if None.
 
     Returns:
         image: uint8 (H, W, 3), BGR.
@@ -26,9 +33,12 @@ def draw_scene(seed: int, height: int = 320, width: int = 400, max_shapes: int =
             are left out, but for the last where there is no other.
     """
     rng = np.random.default_rng(seed)
-    image: Array = texture(rng, height, width)
+    patterns = PATTERNS if grounds is None else tuple(one for one in PATTERNS if one.__name__ in grounds)
+    image: Array = texture(rng, height, width, patterns)
     if rng.random() < 0.5:  # a horizon: two grounds
-        image = np.where(outline_below_line(rng, height, width)[..., None], texture(rng, height, width), image)
+        image = np.where(
+            outline_below_line(rng, height, width)[..., None], texture(rng, height, width, patterns), image
+        )
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.1, 1.5))
     masks: list[NDArray[np.bool_]] = []
     for _ in range(rng.integers(1, max_shapes + 1)):
@@ -40,9 +50,10 @@ def draw_scene(seed: int, height: int = 320, width: int = 400, max_shapes: int =
     return image.astype(np.uint8), np.stack(visible)
 
 
-def texture(rng: Generator, height: int, width: int) -> Array:
+def texture(rng: Generator, height: int, width: int, patterns: Sequence[Pattern] | None = None) -> Array:
     """A surface, float32 (H, W, 3) in 0..255: two colours mixed by noise, stripes, checks, spots or a slope."""
-    field = PATTERNS[rng.integers(len(PATTERNS))](rng, height, width)
+    patterns = patterns or PATTERNS
+    field = patterns[int(rng.integers(len(patterns)))](rng, height, width)
     first, second = random_colours(rng)
     field = field[..., None]
     return (first * (1 - field) + second * field + 12 * (clouds(rng, height, width)[..., None] - 0.5)).astype(

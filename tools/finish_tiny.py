@@ -1,6 +1,6 @@
 """Turn a training checkpoint into the bundled one: calibrated scores, half precision, plain types.
 
-    python tools/finish_tiny.py work_dirs/tiny/iter_4250.pth checkpoints/solo_bg_tiny.pth
+    python tools/finish_tiny.py work_dirs/tiny/iter_10000.pth checkpoints/solo_bg_tiny.pth
 
 Calibration shifts the bias of the class convolution so that the default threshold of 0.3 gives the best IoU of the
 union, on pictures that the model was trained on: the held-out ones play no part in it.
@@ -18,7 +18,7 @@ from evaluate_union import iou
 from pycocotools.coco import COCO
 
 from solo_bg import Segmenter
-from solo_bg.checkpoint import allowed_globals
+from solo_bg.checkpoint import load_checkpoint
 from solo_bg.files import read_image
 from solo_bg.mmdet_plugin.foreground_loss import strip
 
@@ -27,16 +27,10 @@ THRESHOLD = 0.3
 SHIFTS = np.arange(-2, 5) * 0.2
 
 
-def last_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The weights of the last iteration in half precision, without what only training uses.
-
-    mmengine's EMAHook swaps: `state_dict` is the moving average and `ema_state_dict` holds the last iteration's, which
-    score better after a run as short as this one.
-    """
-    with torch.serialization.safe_globals(allowed_globals()):
-        trained = torch.load(path, map_location='cpu', weights_only=True)
-    last = {name.removeprefix('module.'): value for name, value in trained['ema_state_dict'].items() if name != 'steps'}
-    return {name: value.half() if value.is_floating_point() else value for name, value in strip(last).items()}
+def trained_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The weights in half precision, without what only training uses."""
+    weights = strip(load_checkpoint(path).state_dict)
+    return {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
 
 
 def load_pictures(data: Path, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -78,7 +72,7 @@ def main() -> None:
     parser.add_argument('--count', type=int, default=80, help='training pictures of each kind to calibrate on (80)')
     args = parser.parse_args()
 
-    weights = last_weights(args.trained)
+    weights = trained_weights(args.trained)
     meta = {
         'dataset_meta': {'classes': ['object']},
         'recipe': 'configs/solo_bg_tiny_train.py, then tools/finish_tiny.py; see checkpoints/README.md',

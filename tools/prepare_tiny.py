@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument('annotations', type=Path)
     parser.add_argument('images', type=Path)
     parser.add_argument('out', type=Path)
-    parser.add_argument('--scenes', type=int, default=1200, help='drawn scenes to train on (1200)')
+    parser.add_argument('--scenes', type=int, default=4000, help='drawn scenes to train on (4000)')
     parser.add_argument('--test-scenes', type=int, default=50, help='drawn scenes to test on (50)')
     args = parser.parse_args()
     split_photos(args.annotations, args.images, args.out)

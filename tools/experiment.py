@@ -1,0 +1,123 @@
+"""Train and test the arms of an experiment over several seeds; a table, and a plot of the training curves.
+
+    python tools/experiment.py configs/experiments/[!b]*.py --data data/experiment/scenes --seeds 3
+
+Each training and each test is run once: the same command, started again, goes on where it was stopped. The first config
+is what the others are compared with, seed by seed.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+TESTS = {'original': 'test/', 'eliminated by gt': 'test_gt/eliminated/', 'by the model': 'test_model/eliminated/'}
+METRICS = {'AP': 'coco/segm_mAP', 'AP50': 'coco/segm_mAP_50', 'IoU of the union': 'foreground/iou'}
+TOOLS = Path(__file__).resolve().parent
+
+Results = dict[str, dict[str, float]]  # test set -> metric -> value
+
+
+def run_arm(config: Path, seed: int, data: Path, work_dir: Path, options: list[str]) -> Results:
+    """Train one arm from one seed and test it on every test set; what is there already is taken as it is."""
+    results = work_dir / 'results.json'
+    if results.exists():
+        return dict(json.loads(results.read_text()))
+    environment = {**os.environ, 'SOLO_BG_EXPERIMENT': str(data)}
+    train = [config, '--work-dir', work_dir, '--resume', '--amp', '--cfg-options', f'randomness.seed={seed}', *options]
+    call('train.py', train, environment)
+    checkpoint = (work_dir / 'last_checkpoint').read_text()
+    found: Results = {}
+    for name, folder in TESTS.items():
+        override = [f'test_dataloader.dataset.data_prefix.img={folder}', *options]
+        printed = call(
+            'test.py', [config, checkpoint, '--work-dir', work_dir / 'test', '--cfg-options', *override], environment
+        )
+        values = dict(line.split(': ') for line in printed.splitlines() if line.count(': ') == 1)
+        found[name] = {metric: max(0.0, float(values.get(key, 0))) for metric, key in METRICS.items()}
+    results.write_text(json.dumps(found, indent=1))
+    return found
+
+
+def call(tool: str, argv: list[Any], environment: dict[str, str]) -> str:
+    command = [sys.executable, str(TOOLS / tool), *map(str, argv)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f'{" ".join(command)} failed:\n{done.stderr[-2000:]}')
+    return done.stdout
+
+
+def make_table(arms: dict[str, list[Results]], metric: str) -> str:
+    """Markdown: mean and standard deviation over the seeds, and the mean paired difference from the first arm."""
+    first = next(iter(arms.values()))
+    lines = [f'| {metric} | {" | ".join(TESTS)} |', '|---' * (len(TESTS) + 1) + '|']
+    for name, runs in arms.items():
+        cells = []
+        for test in TESTS:
+            values = [run[test][metric] for run in runs]
+            differences = [value - other[test][metric] for value, other in zip(values, first, strict=True)]
+            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            cell = f'{statistics.mean(values):.3f} ± {spread:.3f}'
+            cells.append(cell if runs is first else f'{cell} ({describe(differences)})')
+        lines.append(f'| {name} | {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
+def describe(differences: list[float]) -> str:
+    """Mean and standard error of paired differences."""
+    error = statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else 0.0
+    return f'{statistics.mean(differences):+.3f} ± {error:.3f}'
+
+
+def draw_curves(work_dirs: dict[str, list[Path]], path: Path) -> None:
+    """The loss of each arm over the iterations, a thin line a seed."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+
+    figure, axis = pyplot.subplots(figsize=(8, 4))
+    for index, (name, folders) in enumerate(work_dirs.items()):
+        for folder in folders:
+            logs = sorted(folder.glob('*/vis_data/scalars.json'))
+            points = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+            curve = {point['step']: point['loss'] for point in points if 'loss' in point}
+            label = name if folder is folders[0] else None
+            axis.plot(list(curve), list(curve.values()), color=f'C{index}', linewidth=0.8, label=label)
+    axis.set_xlabel('iteration')
+    axis.set_ylabel('training loss')
+    axis.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', nargs='+', type=Path)
+    parser.add_argument('--data', type=Path, default=Path('data/experiment/scenes'))
+    parser.add_argument('--seeds', type=int, default=3)
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/experiments'))
+    parser.add_argument('--cfg-options', nargs='+', default=[], help='for every training and test')
+    args = parser.parse_args()
+    root = args.work_dir / args.data.name
+    arms: dict[str, list[Results]] = {}
+    work_dirs: dict[str, list[Path]] = {}
+    for config in args.configs:
+        work_dirs[config.stem] = [root / config.stem / str(seed) for seed in range(args.seeds)]
+    for seed in range(args.seeds):  # seed after seed, so that an early look compares all arms
+        for config in args.configs:
+            results = run_arm(config, seed, args.data, work_dirs[config.stem][seed], args.cfg_options)
+            arms.setdefault(config.stem, []).append(results)
+            print(f'{config.stem}, seed {seed}: {json.dumps(results)}', flush=True)
+    tables = '\n\n'.join(make_table(arms, metric) for metric in METRICS)
+    (root / 'table.md').write_text(tables + '\n')
+    draw_curves(work_dirs, root / 'curves.png')
+    print(f'{tables}\n\nwrote {root}/table.md and curves.png')
+
+
+if __name__ == '__main__':
+    main()
