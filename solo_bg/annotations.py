@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from solo_bg.coco import Entry, Labelled, encode
+from solo_bg.coco import Entry, Labelled, encode, has_segmentation
 from solo_bg.instances import Instances
 
 
@@ -58,7 +58,7 @@ def carry_over(
     entries, rescued = [], []
     for row in chosen:
         entry = labelled.entries[row]
-        if not entry.get('segmentation'):
+        if not has_segmentation(entry):
             decisions['by its box'].append(entry['id'])
         if row not in crowds and recall(annotated[row], region) < min_recall:
             decisions[missed].append(entry['id'])
@@ -68,9 +68,15 @@ def carry_over(
                 entry = {**entry, 'iscrowd': 1, 'segmentation': encode(annotated.masks[row].cpu().numpy())}
             else:
                 rescued.append(row)
-        entries.append(entry)
+        entries.append(complete(entry, annotated[row]))
     instances = kept.join(annotated[rescued]) if rescued else kept
     return Carried(instances, entries, iou, dict(decisions))
+
+
+def complete(entry: Entry, one: Instances) -> Entry:
+    """The annotation with what mmdet and pycocotools want of every one, taken from its mask where it is not there."""
+    x0, y0, x1, y1 = one.host_boxes[0]
+    return {'iscrowd': 0, 'area': int(one.areas), 'bbox': [x0, y0, x1 - x0, y1 - y0], **entry}
 
 
 def recall(one: Instances, region: torch.Tensor) -> float:
@@ -82,6 +88,8 @@ def recall(one: Instances, region: torch.Tensor) -> float:
 
 def pseudo_labels(images: Sequence[tuple[Entry, Sequence[Entry]]], class_names: Sequence[str]) -> Entry:
     """A data set of predictions: ids from 1 in the order given; categories as `category_ids` numbers them."""
+    most = max((one['category_id'] for _, found in images for one in found), default=-1)
+    class_names = class_names or [str(label) for label in range(most + 1)]
     ids = category_ids(class_names)
     numbered = [{'id': number, **image} for number, (image, _) in enumerate(images, 1)]
     predictions = [(image['id'], one) for image, (_, found) in zip(numbered, images, strict=True) for one in found]

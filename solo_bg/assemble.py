@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from solo_bg.errors import SetupError
+from solo_bg.errors import ImageError, SetupError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from solo_bg.coco import Annotations
     from solo_bg.fills import Fill
     from solo_bg.inputs import ImageFile
@@ -72,7 +76,7 @@ def make_options(args: argparse.Namespace, fill: Fill | None = None, on_cuda: bo
     return Options(
         out=args.out,
         styles=args.styles,
-        score_thr=args.score_thr,
+        score_thr=0.0 if args.source == 'gt' else args.score_thr,  # annotations have no scores
         classes=args.classes,
         sort_by_density=args.sort_by_density,
         on_empty=args.on_empty,
@@ -89,17 +93,17 @@ def make_options(args: argparse.Namespace, fill: Fill | None = None, on_cuda: bo
 
 def make_fill(args: argparse.Namespace, images: Sequence[ImageFile]) -> Fill:
     """The fill that `--fill` or `--mix` names; the data set's mean is taken of `images`."""
-    from solo_bg.backgrounds import mix
+    from solo_bg.backgrounds import Mix
 
     if not args.mix:
         return one_fill(args.fill or 'zero', images)
-    return mix([one_fill(name, images) for name, _ in args.mix], [weight for _, weight in args.mix])
+    return Mix([one_fill(name, images) for name, _ in args.mix], [weight for _, weight in args.mix])
 
 
 def one_fill(name: str, images: Sequence[ImageFile] | None = None) -> Fill:
     """The fill of this name: of FILLS, `dataset-mean` (of `images`), `R,G,B` or `dir:PATH`."""
     from solo_bg import backgrounds
-    from solo_bg.files import mean_colour, read_image
+    from solo_bg.files import mean_colour
     from solo_bg.fills import COLOUR, FILLS, GIVEN, load_fill
     from solo_bg.inputs import list_images
 
@@ -108,12 +112,22 @@ def one_fill(name: str, images: Sequence[ImageFile] | None = None) -> Fill:
     if name == 'dataset-mean' and images is None:
         raise SetupError('the mean of the data set is known offline only; give it here as R,G,B')
     if name == 'dataset-mean':
-        return backgrounds.colour(mean_colour(image.path for image in images or ()))
+        return backgrounds.Colour(mean_colour(image.path for image in images or ()))
     if COLOUR.fullmatch(name):
-        return backgrounds.colour([int(number) for number in name.split(',')][::-1])
+        red, green, blue = map(int, name.split(','))
+        return backgrounds.Colour((blue, green, red))
     if not name.startswith('dir:'):
         raise SetupError(f'no fill is called {name!r}; expected one of {", ".join((*FILLS, *GIVEN))}')
     pictures = list_images([name.removeprefix('dir:')])
     if not pictures:
         raise SetupError(f'no images in {name.removeprefix("dir:")} to fill the background with')
-    return backgrounds.pictures(len(pictures), lambda index: read_image(pictures[index].path))
+    return backgrounds.Pictures(len(pictures), partial(read_picture, [picture.path for picture in pictures]))
+
+
+def read_picture(paths: Sequence[Path], index: int) -> NDArray[np.uint8]:
+    from solo_bg.files import read_image
+
+    try:
+        return read_image(paths[index])
+    except ImageError as error:
+        raise ImageError(f'its fill {paths[index]} {error}') from error

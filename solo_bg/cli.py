@@ -21,6 +21,7 @@ from solo_bg.errors import ImageError, SetupError
 from solo_bg.styles import STYLES
 
 if TYPE_CHECKING:
+    from solo_bg.coco import Annotations, Matches
     from solo_bg.inputs import ImageFile
     from solo_bg.journal import Record
     from solo_bg.pipeline import Options
@@ -58,22 +59,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """List, open the model, send every image down the line, report."""
     from solo_bg import assemble, files, inputs, journal
-    from solo_bg.journal import Record
 
     images = inputs.list_images(args.inputs, skip=[os.path.abspath(args.out / style) for style in STYLES])
     if not any(os.path.lexists(image.path) for image in images):
         raise SetupError(f'no images in {", ".join(args.inputs)}; expected image files, folders of them, or @list.txt')
     annotations = assemble.open_annotations(args.ann) if args.ann else None
-    matches = annotations.match({image.shown: image.below.as_posix() for image in images}) if annotations else None
-    unlabelled = set(matches.unknown) if matches else set()
-    records = [Record(image.shown, 'unlabelled') for image in images if image.shown in unlabelled]
-    records += [
-        Record(name, 'missing', error='is in the annotations, but there is no such image')
-        for name in (matches.missing if matches else [])
-    ]
-    images = [image for image in images if image.shown not in unlabelled][: args.limit]
+    images, matches, records = match(images, annotations)
+    images = images[: args.limit]
+    if not images:
+        raise SetupError(f'none of the images in {", ".join(args.inputs)} is in {args.ann}')
     plan = assemble.make_options(args)
-    refuse_overwriting(images, plan)
+    refuse_overwriting(images, plan, args.ann)
     if args.dry_run:
         return show_plan(images, plan)
 
@@ -102,10 +98,35 @@ def run(args: argparse.Namespace) -> int:
     return report_failures(records)
 
 
-def refuse_overwriting(images: Sequence[ImageFile], options: Options) -> None:
+def match(
+    images: list[ImageFile], annotations: Annotations | None
+) -> tuple[list[ImageFile], Matches | None, list[Record]]:
+    """The images to do, which annotations are theirs, and what to say of images and annotations that do not meet.
+
+    What is no file is left among the images: reading it reports it.
+    """
+    from solo_bg.journal import Record
+
+    if not annotations:
+        return images, None, []
+    matches = annotations.match({image.shown: image.below.as_posix() for image in images})
+    unknown, ambiguous = set(matches.unknown), set(matches.ambiguous)
+    unlabelled = {image.shown for image in images if image.shown in unknown and os.path.isfile(image.path)}
+    records = [Record(shown, 'unlabelled') for shown in sorted(unlabelled)]
+    several = 'shares its path below INPUT with another image, and there is one such path in the annotations'
+    records += [Record(shown, 'error', error=several) for shown in sorted(ambiguous)]
+    absent = 'is in the annotations, but there is no such image'
+    records += [Record(name, 'missing', error=absent) for name in matches.missing]
+    return [image for image in images if image.shown not in unlabelled | ambiguous], matches, records
+
+
+def refuse_overwriting(images: Sequence[ImageFile], options: Options, ann: Path | None) -> None:
     """Raise SetupError if a result would take the place of an input."""
     from solo_bg.inputs import output_names
+    from solo_bg.journal import ANNOTATIONS
 
+    if ann and os.path.realpath(ann) == os.path.realpath(options.out / ANNOTATIONS):
+        raise SetupError(f'the annotations of the results would replace {ann}; choose another --out')
     out = os.path.join(os.path.realpath(options.out), '')
     given = {path for image in images if (path := os.path.realpath(image.path)).startswith(out)}
     if not given:
@@ -188,10 +209,10 @@ def show_summary(records: Sequence[Record], out: Path) -> None:
     columns = {'done': 'ok', 'empty': 'empty', 'rejected': 'rejected', 'unlabelled': 'unlabelled', 'missing': 'missing'}
     columns['failed'] = 'error'
     shown = {title: counted[status] for title, status in columns.items() if counted[status] or title in ALWAYS_SHOWN}
-    decided = Counter({rule: 0 for record in records for rule in record.decisions})
-    for record in records:
+    decided: Counter[str] = Counter()
+    for record in [record for record in records if record.outputs]:
         decided.update({rule: len(ids) for rule, ids in record.decisions.items()})
-    shown |= {'instances': sum(record.instances for record in records)}
+    shown |= {'instances': sum(record.instances for record in records if record.outputs)}
     shown |= {f'annotations: {rule}': count for rule, count in decided.items()}
     table = Table(*shown)
     table.add_row(*map(str, shown.values()))

@@ -19,7 +19,9 @@ with mmcv_ops.quiet_imports():
 LAZY_HEADS = {name: f'Lazy{name}' for name in ('SOLOHead', 'DecoupledSOLOHead', 'DecoupledSOLOLightHead')}
 
 
-def load_config(config: str | Path | Config, cfg_options: Mapping[str, Any] | None) -> Config:
+def load_config(
+    config: str | Path | Config, cfg_options: Mapping[str, Any] | None, needs: str = 'test_dataloader'
+) -> Config:
     """Read a config file, apply the overrides, and make sure that it is of a model with a test pipeline."""
     if not isinstance(config, Config):
         if not Path(config).is_file():
@@ -32,7 +34,7 @@ def load_config(config: str | Path | Config, cfg_options: Mapping[str, Any] | No
         config.merge_from_dict(dict(cfg_options or {}))
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise SetupError(f'the config takes no such overrides: {error}; got {dict(cfg_options or {})}') from error
-    for key in ('model', 'test_dataloader'):
+    for key in ('model', needs):
         if not config.get(key):
             raise SetupError(f'the config {config.filename or ""} has no `{key}`; expected a config of an mmdet model')
     return config

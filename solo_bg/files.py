@@ -50,7 +50,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return pixels
 
 
-def mean_colour(paths: Iterable[Path]) -> list[int]:
+def mean_colour(paths: Iterable[Path]) -> tuple[int, int, int]:
     """The mean colour of all pixels of the images, rounded, blue first; images that cannot be read do not count."""
     total, count = np.zeros(3, np.int64), 0
     for path in paths:
@@ -62,7 +62,8 @@ def mean_colour(paths: Iterable[Path]) -> list[int]:
         count += pixels.shape[0] * pixels.shape[1]
     if not count:
         raise SetupError('no image can be read to take the mean colour of')
-    return [int(value) for value in np.rint(total / count)]
+    blue, green, red = map(int, np.rint(total / count))
+    return blue, green, red
 
 
 def read_json(path: Path) -> Any:

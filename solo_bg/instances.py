@@ -218,8 +218,8 @@ class Instances:
         """
         if self.size != other.size:
             raise ValueError(f'instances of images of sizes {self.size} and {other.size} cannot be joined')
-        names = [*dict.fromkeys((*self.class_names, *other.class_names))]
-        position = [names.index(name) for name in other.class_names]
+        names = {name: label for label, name in enumerate(dict.fromkeys((*self.class_names, *other.class_names)))}
+        position = [names[name] for name in other.class_names]
         labels = torch.tensor(position, device=self.device)[other.labels] if position else other.labels
         return Instances.from_crops(
             torch.cat([self.boxes, other.boxes]),
@@ -227,7 +227,7 @@ class Instances:
             self.size,
             torch.cat([self.labels, labels]),
             torch.cat([self.scores, other.scores]),
-            names,
+            tuple(names),
         )
 
     def grow(self, margin: int) -> Instances:

@@ -168,6 +168,8 @@ def compose(job: Job, options: Options) -> Job:
         job.kept = keep.count_by_class()
         job.foreground = int(keep.foreground.count_nonzero()) / keep.union.numel()
         if job.iou is None or job.iou >= options.min_iou:
+            if not job.foreground and options.on_empty == 'copy' and job.picture.annotated:  # all stays, labels too
+                job.annotations, job.decisions = job.picture.annotated.entries, {}
             draw = load_style if job.foreground or options.on_empty == 'black' else copy_style
             wanted = options.styles if job.foreground or options.on_empty != 'skip' else ()
             pictures = {style: draw(style)(image, keep) for style in wanted}

@@ -24,7 +24,14 @@ def labelled(*boxes, labels=None, crowd=()):
     masks = torch.stack([box_mask(*box) for box in boxes])
     labels = torch.tensor(labels or [0] * len(boxes))
     entries = [
-        {'id': 10 + row, 'segmentation': [[1.0, 1, 2, 2, 3, 3]], 'iscrowd': int(row in crowd), 'mine': row}
+        {
+            'id': 10 + row,
+            'segmentation': [[1.0, 1, 2, 2, 3, 3]],
+            'iscrowd': int(row in crowd),
+            'area': 7,
+            'bbox': [1, 2, 3, 4],
+            'mine': row,
+        }
         for row in range(len(boxes))
     ]
     return Labelled({'id': 1}, entries, Instances(masks, labels, torch.ones(len(boxes)), NAMES))
@@ -95,6 +102,14 @@ def test_boxes_are_told():
     assert carry_over(found(A, B), given).decisions == {'by its box': [11]}
 
 
+def test_what_an_annotation_lacks_is_taken_from_its_mask():
+    given = labelled(A, B)
+    for key in ('iscrowd', 'area', 'bbox'):
+        del given.entries[1][key]
+    entry = carry_over(found(A, B), given).entries[1]
+    assert (entry['iscrowd'], entry['area'], entry['bbox']) == (0, 100, [15, 0, 10, 10])
+
+
 def test_nothing_annotated_and_nothing_found():
     nothing = Instances.empty((20, 30), NAMES)
     carried = carry_over(nothing, Labelled({'id': 1}, [], nothing))
@@ -117,6 +132,13 @@ def test_pseudo_labels_load_in_pycocotools(tmp_path):
         assert one['bbox'] == box and one['area'] == mask.sum()
     assert [one['category_id'] for one in coco.dataset['annotations']] == [2, 1, 2]
     assert [one['score'] for one in coco.imgToAnns[1]] == pytest.approx([0.9, 0.5])
+
+
+def test_classes_without_names_are_numbered():
+    mask = torch.ones(1, 2, 2, dtype=torch.bool)
+    entry = {'file_name': 'a.png', 'height': 2, 'width': 2}
+    coco = pseudo_labels([(entry, predictions(Instances(mask, torch.tensor([2]), torch.ones(1))))], ())
+    assert coco['annotations'][0]['category_id'] == 3 and [one['name'] for one in coco['categories']] == ['0', '1', '2']
 
 
 def test_cocos_own_category_ids():

@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from coco_data import make_dataset
 from conftest import CHECKPOINT, CONFIG, ROOT
+from pycocotools.coco import COCO
 
 from solo_bg import cli
 from solo_bg.scenes import draw_scene
@@ -243,6 +246,89 @@ def test_files_and_annotations_that_do_not_meet(data, tmp_path, capsys):
     assert '0.png: is in the annotations' in printed.err and 'unlabelled' in printed.out and 'missing' in printed.out
 
 
+def test_images_of_one_path_below_several_inputs_are_ambiguous(data, tmp_path, capsys):
+    shutil.copytree(tmp_path / 'images', tmp_path / 'more')
+    (tmp_path / 'more/0.png').unlink()
+    assert run_gt(tmp_path, str(tmp_path / 'more')) == 1
+    status = [line['status'] for line in manifest(tmp_path / 'out')]
+    assert status.count('error') == 6 and status.count('ok') == 1
+    assert 'shares its path below INPUT' in capsys.readouterr().err
+
+
+def test_an_input_that_is_not_there_fails_with_annotations_too(data, tmp_path, capsys):
+    assert run_gt(tmp_path, str(tmp_path / 'nowhere')) == 1
+    assert 'nowhere: cannot be read' in capsys.readouterr().err
+
+
+def test_annotations_of_other_images_are_2(data, tmp_path, capsys):
+    for image in data['images']:
+        image['file_name'] = f'x{image["id"]}.png'
+    (tmp_path / 'instances.json').write_text(json.dumps(data))
+    assert run_gt(tmp_path) == 2
+    assert 'none of the images in' in capsys.readouterr().err
+
+
+def test_the_given_annotations_are_never_replaced(data, tmp_path, capsys):
+    shutil.move(tmp_path / 'instances.json', tmp_path / 'annotations.json')
+    before = (tmp_path / 'annotations.json').read_bytes()
+    argv = ['--source', 'gt', '--ann', tmp_path / 'annotations.json', tmp_path / 'images', '-o', tmp_path]
+    assert cli.main(list(map(str, argv))) == 2
+    assert 'would replace' in capsys.readouterr().err and (tmp_path / 'annotations.json').read_bytes() == before
+
+
+def test_a_copied_image_keeps_its_annotations(data, tmp_path):
+    argv = [
+        *MODEL,
+        tmp_path / 'images',
+        '--ann',
+        tmp_path / 'instances.json',
+        '-o',
+        tmp_path / 'out',
+        '--score-thr',
+        '1',
+    ]
+    options = ['--missed', 'drop', '--on-empty', 'copy', '--device', 'cpu', '--quiet']
+    assert cli.main([*map(str, argv), *options]) == 0
+    written = json.loads((tmp_path / 'out/annotations.json').read_text())
+    left = {one['id'] for one in written['annotations']}
+    for line in manifest(tmp_path / 'out'):
+        if line['status'] == 'empty':
+            entry = next(one for one in data['images'] if line['input'].endswith(f'images/{one["file_name"]}'))
+            assert {one['id'] for one in data['annotations'] if one['image_id'] == entry['id']} <= left
+            assert line['decisions'] == {}
+
+
+def test_the_union_of_model_and_annotations(data, tmp_path):
+    argv = [*MODEL, tmp_path / 'images', '--ann', tmp_path / 'instances.json', '-o', tmp_path / 'out']
+    options = ['--source', 'union', '--device', 'cpu', '--styles', 'mask', '--quiet']
+    assert cli.main([*map(str, argv), *options]) == 0
+    assert run_gt(tmp_path, '-o', str(tmp_path / 'gt'), '--styles', 'mask', '--quiet') == 0
+    more = 0
+    for line in manifest(tmp_path / 'out'):
+        both, annotated = (cv2.imread(str(tmp_path / where / line['outputs']['mask'])) > 0 for where in ('out', 'gt'))
+        assert both[annotated].all()
+        more += int(both.sum()) - int(annotated.sum())
+    assert more > 0
+
+
+COCO_MINI = os.environ.get('SOLO_BG_COCO_MINI')  # a folder with annotations/instances_train2017.json and train2017/
+
+
+@pytest.mark.skipif(not COCO_MINI, reason='SOLO_BG_COCO_MINI names no folder')
+def test_coco_mini(tmp_path):
+    """Real photographs: everything outside the annotated masks, recomputed with pycocotools, is 0."""
+    ann, images = Path(COCO_MINI) / 'annotations/instances_train2017.json', Path(COCO_MINI) / 'train2017'
+    assert cli.main(['--source', 'gt', '--ann', str(ann), str(images), '-o', str(tmp_path / 'out'), '--quiet']) == 0
+    coco = COCO(str(tmp_path / 'out/annotations.json'))
+    empty = [Path(line['input']).stem for line in manifest(tmp_path / 'out') if line['status'] == 'empty']
+    assert len(coco.imgs) == 98 and sorted(map(int, empty)) == [250, 508]
+    for image_id, image in coco.imgs.items():
+        union = np.any([coco.annToMask(one) for one in coco.imgToAnns[image_id]], axis=0)
+        original = cv2.imread(str(images / f'{Path(image["file_name"]).stem}.jpg'))
+        written = cv2.imread(str(tmp_path / 'out/eliminated' / image['file_name']))
+        np.testing.assert_array_equal(written, original * union[..., None])
+
+
 def test_an_image_that_its_annotations_do_not_fit_is_an_error_of_its_own(data, tmp_path, capsys):
     cv2.imwrite(str(tmp_path / 'images/0.png'), np.zeros((5, 5, 3), np.uint8))
     assert run_gt(tmp_path) == 1
@@ -273,6 +359,7 @@ def test_images_that_agree_too_little_are_rejected(data, tmp_path):
     assert cli.main([*map(str, argv), '--device', 'cpu', '--quiet']) == 0
     lines = manifest(tmp_path / 'out')
     assert {line['status'] for line in lines} == {'rejected'} and not any(line['outputs'] for line in lines)
+    assert not (tmp_path / 'out/eliminated').exists()
     assert json.loads((tmp_path / 'out/annotations.json').read_text())['images'] == []
 
 

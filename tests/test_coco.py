@@ -9,7 +9,7 @@ from coco_data import CATEGORIES, make_dataset
 from pycocotools.coco import COCO
 
 from solo_bg import ImageError, SetupError
-from solo_bg.coco import Annotations, decode, encode
+from solo_bg.coco import Annotations, decode, encode, sum_of_counts
 
 
 @pytest.fixture
@@ -42,12 +42,28 @@ def test_rle_both_ways(rng):
     np.testing.assert_array_equal(decode({'id': 1, 'segmentation': {'size': [13, 7], 'counts': counts}}, (13, 7)), mask)
 
 
-@pytest.mark.parametrize('segmentation', [None, [], {}])
+@pytest.mark.parametrize('segmentation', [None, [], {}, [[]]])
 def test_without_a_segmentation_the_box_counts(segmentation):
     mask = decode({'id': 1, 'segmentation': segmentation, 'bbox': [2.5, -1, 3, 4.2]}, (10, 12))
     expected = np.zeros((10, 12), bool)
     expected[0:4, 2:6] = True
     np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize(
+    ('box', 'pixels'),
+    [([-10, 2, 5, 4], 0), ([20, 2, 5, 4], 0), ([1, 1, 0, 4], 0), ([-1, -1, 99, 99], 120), ([3, 3, 1, 1], 1)],
+)
+def test_only_what_a_box_has_in_the_image_counts(box, pixels):
+    assert decode({'id': 1, 'bbox': box}, (10, 12)).sum() == pixels
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_the_length_of_a_compressed_code(seed):
+    rng = np.random.default_rng(seed)
+    height, width = rng.integers(1, 60, 2)
+    mask = rng.random((height, width)) < rng.random() ** 3
+    assert sum_of_counts(encode(mask)['counts'].encode()) == height * width
 
 
 @pytest.mark.parametrize(
@@ -58,6 +74,13 @@ def test_without_a_segmentation_the_box_counts(segmentation):
         ([[1, 1, 5, 1, 5]], 'annotation 9 has a polygon of 5 numbers'),
         ({'size': [12, 10], 'counts': 'abc'}, r'annotation 9 has an RLE of \[12, 10\]'),
         ({'counts': 'abc'}, 'annotation 9 has a segmentation that is neither'),
+        ({'size': [10, 12], 'counts': [5]}, 'annotation 9 has an RLE that does not fill its image'),
+        ({'size': [10, 12], 'counts': [130, -10]}, 'annotation 9 has an RLE that does not fill its image'),
+        ({'size': [10, 12], 'counts': ''}, 'annotation 9 has an RLE that does not fill its image'),
+        ({'size': [10, 12], 'counts': '5'}, 'annotation 9 has an RLE that does not fill its image'),
+        ({'size': [10, 12], 'counts': [1e300]}, 'annotation 9 has'),
+        ([[1, 1, 5, 1, 5, float('nan')]], 'annotation 9 has a point at'),
+        ([[1, 1, 5, 1, 5, float('inf')]], 'annotation 9 has a point at'),
         ([['a', 'b', 'c', 'd', 'e', 'f']], 'annotation 9 has a segmentation that is neither'),
         ('text', 'annotation 9 has'),
         (5, 'annotation 9 has'),
@@ -97,6 +120,17 @@ def broken(coco, change):
         (lambda coco: coco['annotations'][0].update(image_id=1), 'annotation 1000 is of image 1, which is not listed'),
         (lambda coco: coco['annotations'][0].update(category_id=1), 'annotation 1000 is of category 1, not listed'),
         (lambda coco: coco['annotations'][0].update(segmentation=[], bbox=[1, 2]), 'annotation 1000 has neither'),
+        (lambda coco: coco['annotations'][0].update(segmentation=[[]], bbox=5), 'annotation 1000 has neither'),
+        (lambda coco: coco['annotations'][0].update(segmentation=None, bbox=[None] * 4), 'annotation 1000 has neither'),
+        (
+            lambda coco: coco['annotations'][0].update(segmentation=[], bbox=[1, 1, -3, 4]),
+            'annotation 1000 has the bbox',
+        ),
+        (lambda coco: coco['annotations'][0].update(image_id=[50]), 'an id that is neither'),
+        (lambda coco: coco['images'][0].update(id={}), 'an id that is neither'),
+        (lambda coco: coco['images'][0].update(file_name=None), 'image 50 has the file name None'),
+        (lambda coco: coco['images'][0].update(width='80'), "image 50 is '80' wide"),
+        (lambda coco: coco['images'][0].update(file_name='./sub//1.png'), 'the file name sub/1.png occurs more'),
     ],
 )
 def test_what_is_no_data_set(coco, change, message):
@@ -126,6 +160,17 @@ def test_images_are_matched_by_path_then_by_a_base_name_that_is_unique_on_both_s
     }
     assert matches.missing == ['old/3.png', 'new/3.png', '4.png', '5.png']
     assert matches.unknown == ['in/x/3.png', 'in/x/4.png', 'in/y/4.png', 'in/z/9.png']
+
+
+def test_files_that_share_a_path_below_input_are_ambiguous():
+    matches = with_images('./1.png', 'a\\2.png').match({'x/1.png': '1.png', 'y/1.png': '1.png', 'x/a/2.png': 'a/2.png'})
+    assert matches.ambiguous == ['x/1.png', 'y/1.png'] and matches.missing == [] and matches.unknown == []
+    assert list(matches.found) == ['x/a/2.png']
+
+
+def test_sides_may_be_written_as_fractions(coco):
+    coco['images'][0].update(height=60.0, width=80.0)
+    assert len(Annotations(coco).read(coco['images'][0], (60, 80)).entries)
 
 
 def test_everything_else_is_carried(coco):

@@ -96,15 +96,19 @@ def test_polygons_are_bitmaps(data, tmp_path):
 
 @pytest.mark.parametrize('options', [{'classes': [1]}, {'classes': ['other'], 'class_names': ['round', 'other']}])
 def test_other_classes_leave(data, tmp_path, options):
-    carried = offline(tmp_path, '--classes', 'other', '--on-empty', 'black')
+    carried = offline(tmp_path, '--classes', 'other')
     assert {one['category_id'] for one in carried['annotations']} == {3}
-    for result in online(tmp_path, **options):
+    written = {image['file_name'] for image in carried['images']}
+    assert 0 < len(written) < 4
+    for result, before in zip(online(tmp_path, **options), online(tmp_path), strict=True):
         name = result['img_path'].split('images/')[1]
-        assert set(result['gt_bboxes_labels']) <= {1}
+        if name in written:
+            np.testing.assert_array_equal(cv2.imread(str(tmp_path / 'out/eliminated' / name)), result['img'])
+            assert set(result['gt_bboxes_labels']) == {1}
+        else:  # nothing of the class: the image stays, and so do its annotations
+            np.testing.assert_array_equal(cv2.imread(result['img_path']), result['img'])
+            assert len(result['gt_masks']) == len(before['gt_masks'])
         assert len(result['gt_masks']) == len(result['gt_bboxes']) == len(result['gt_ignore_flags'])
-        if len(result['gt_masks']):
-            written = cv2.imread(str(tmp_path / 'out/eliminated' / name))
-            np.testing.assert_array_equal(written, result['img'])
 
 
 def test_masks_from_a_file_of_an_offline_run(data, tmp_path):
@@ -117,6 +121,16 @@ def test_masks_from_a_file_of_an_offline_run(data, tmp_path):
         assert len(result['gt_masks']) == len(expected['gt_masks'])  # its own annotations stay
 
 
+def test_classes_are_found_in_a_file_by_their_names(data, tmp_path):
+    """The file's categories are in another order than the labels."""
+    other = {**data, 'categories': data['categories'][::-1]}
+    (tmp_path / 'other.json').write_text(json.dumps(other))
+    options = {'classes': ['other'], 'class_names': ['round', 'other']}
+    from_file = online(tmp_path, source='file', ann_file=str(tmp_path / 'other.json'), **options)
+    for result, expected in zip(from_file, online(tmp_path, **options), strict=True):
+        np.testing.assert_array_equal(result['img'], expected['img'])
+
+
 def test_an_image_that_is_not_in_the_file_stays_as_it_is(data, tmp_path):
     few = {
         **data,
@@ -125,7 +139,7 @@ def test_an_image_that_is_not_in_the_file_stays_as_it_is(data, tmp_path):
     }
     (tmp_path / 'few.json').write_text(json.dumps(few))
     first, second, *_ = online(tmp_path, source='file', ann_file=str(tmp_path / 'few.json'))
-    assert (first['img'] == 0).all(2).mean() > 0.2
+    np.testing.assert_array_equal(first['img'], online(tmp_path)[0]['img'])
     np.testing.assert_array_equal(second['img'], cv2.imread(second['img_path']))
 
 
@@ -133,12 +147,14 @@ def test_files_of_one_name_are_told_apart_by_their_folders(data, tmp_path):
     transform = TRANSFORMS.build(
         {'type': 'EliminateBackground', 'source': 'file', 'ann_file': str(tmp_path / 'instances.json')}
     )
-    entries = [{'file_name': name} for name in ('a/x.png', 'b/a/x.png', 'c/x.png', 'y.jpg.png')]
+    names = ('a/x.png', 'b/a/x.png', 'c/x.png', 'y.jpg.png')
+    entries = [{'file_name': name} for name in names]
     transform.entries = {'x': entries[:3], 'y.jpg': entries[3:]}
     from pathlib import PurePosixPath
 
     assert transform.find(PurePosixPath('/data/b/a/x.jpg')) is entries[1]
     assert transform.find(PurePosixPath('/data/c/x.jpg')) is entries[2]
+    assert transform.find(PurePosixPath('/data/d/x.jpg')) is None
     assert transform.find(PurePosixPath('/data/y.jpg')) is entries[3] and transform.find(PurePosixPath('z.png')) is None
 
 
@@ -154,8 +170,9 @@ def test_prob_is_a_share_of_the_calls(data, tmp_path):
 
 def test_images_without_masks_stay(data, tmp_path):
     result = online(tmp_path)[0]
-    image = np.full((60, 80, 3), 7, np.uint8)
-    result |= {'img': image, 'gt_masks': result['gt_masks'][np.zeros(len(result['gt_masks']), bool)]}
+    nothing = np.zeros(len(result['gt_masks']), bool)
+    result |= {key: result[key][nothing] for key in ('gt_masks', 'gt_bboxes_labels')}
+    result['img'] = np.full((60, 80, 3), 7, np.uint8)
     transform = TRANSFORMS.build({'type': 'EliminateBackground', 'prob': 1.0})
     assert (transform(result)['img'] == 7).all()
 

@@ -100,6 +100,20 @@ def test_an_image_without_proposals_counts(data, tmp_path):
     assert one_without < every
 
 
+def test_perfect_proposals_of_a_data_set_that_says_little(data, tmp_path):
+    """No `iscrowd`, no `area`, ids from 0, boxes alone: all that COCOeval itself would trip over."""
+    kept = ('image_id', 'category_id', 'segmentation', 'bbox')
+    few = [{'id': number, **{key: one[key] for key in kept}} for number, one in enumerate(data['annotations'])]
+    del few[0]['segmentation']
+    given = {**data, 'annotations': few}
+    (tmp_path / 'instances.json').write_text(json.dumps(given))
+    found = []
+    for image in data['images']:
+        masks = Annotations(given).read(image, (60, 80)).instances.masks
+        found.append({'img_id': image['id'], 'pred_instances': {'masks': masks, 'scores': torch.ones(len(masks))}})
+    assert evaluate('MaskProposalRecall', data, tmp_path, found)['proposal/AR@10'] == 1
+
+
 def test_foreground_iou(data, tmp_path):
     given = list(samples(data, 6))
     annotations = Annotations(data)

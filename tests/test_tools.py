@@ -82,7 +82,7 @@ def test_a_data_set_that_we_wrote_trains_resumes_and_is_tested(config, tmp_path)
     assert 'resumed' in run('train.py', config, *work_dir, '--resume', '--cfg-options', *more)
     assert (tmp_path / 'work/iter_3.pth').exists()
 
-    out = ['--out', tmp_path / 'found.pkl', '--show-dir', 'shown', '--work-dir', tmp_path / 'test']
+    out = ['--out', tmp_path / 'found.pkl', '--show-dir', tmp_path / 'shown', '--work-dir', tmp_path / 'test']
     thresholds = {
         'score_thr': 0,
         'filter_thr': -1,
@@ -94,7 +94,7 @@ def test_a_data_set_that_we_wrote_trains_resumes_and_is_tested(config, tmp_path)
     for name in ('coco/segm_mAP', 'foreground/iou', 'proposal/AR@100', 'proposal/AUC'):
         assert f'{name}: 0.' in printed
     assert len(pickle.loads((tmp_path / 'found.pkl').read_bytes())) == 4
-    assert list((tmp_path / 'test').rglob('shown/*.png'))
+    assert list((tmp_path / 'shown').rglob('*.png'))
 
 
 def test_weights_that_do_not_fit_are_refused(config, tmp_path):
@@ -107,4 +107,20 @@ def test_weights_that_do_not_fit_are_refused(config, tmp_path):
         'model.mask_head.num_classes=2',
     ]
     done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert done.returncode != 0 and 'does not fit the config' in done.stderr
+    assert done.returncode == 2 and 'does not fit the config' in done.stderr.splitlines()[-1]
+
+
+def test_two_processes_on_the_cpu(config, tmp_path):
+    argv = ['--launcher', 'pytorch', '--work-dir', tmp_path / 'work']
+    options = ['--cfg-options', 'model.mask_head.num_classes=2', 'train_dataloader.batch_size=1']
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
+    command = [*torchrun, ROOT / 'tools/train.py', config, *argv, *options]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / 'work/iter_2.pth').exists()
+
+
+def test_the_configs_of_this_repository_can_be_trained_as_far_as_their_data(tmp_path):
+    argv = [sys.executable, ROOT / 'tools/train.py', ROOT / 'configs/solo_bg_tiny_train.py', '--work-dir', tmp_path]
+    done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert "No such file or directory: 'data/tiny/photos/train.json'" in done.stderr

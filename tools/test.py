@@ -5,8 +5,10 @@ names one of mmdet's SOLO heads is tested with this package's lazy one: the same
 """
 
 import argparse
+import os
 
-from mmengine.config import DictAction
+from launch import main_of, prepare
+from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
@@ -29,19 +31,24 @@ def main() -> None:
     parser.add_argument('--work-dir', default='work_dirs/test', help='where logs go (work_dirs/test)')
     parser.add_argument('--out', help='write the predictions to this .pkl')
     parser.add_argument('--show-dir', help='write pictures of the predictions below this folder')
+    parser.add_argument('--proposals', action='store_true', help='keep 1000 an image and take their average recall')
     parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='pytorch: under torchrun')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override the config')
     args = parser.parse_args()
 
     register_all_modules(init_default_scope=False)
     config = load_config(args.config, args.cfg_options)
-    config.merge_from_dict({'work_dir': args.work_dir, 'launcher': args.launcher, 'load_from': None})
+    prepare(config, args.launcher, args.work_dir)
+    config.load_from = None  # the weights are loaded below, as data
     use_lazy_head(config)
     if args.show_dir:
-        config.default_hooks.visualization.update(draw=True, test_out_dir=args.show_dir)
+        hook = {'type': 'DetVisualizationHook', 'draw': True, 'test_out_dir': os.path.abspath(args.show_dir)}
+        config.default_hooks.visualization = hook
+    if args.proposals:
+        keep_proposals(config)
     runner = Runner.from_cfg(config)
     load_weights(runner.model.module if args.launcher == 'pytorch' else runner.model, *weights_of(args.checkpoint))
-    if args.out:
+    if args.out:  # a pickle
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
     metrics = runner.test()
     if is_main_process():
@@ -49,9 +56,18 @@ def main() -> None:
             print(f'{name}: {value:.4f}')
 
 
+def keep_proposals(config: Config) -> None:
+    """As many masks as `MaskProposalRecall` looks at, and the metric itself where the config does not name it."""
+    config.model.test_cfg.update(score_thr=0.0, nms_pre=1000, max_per_img=1000, filter_thr=-1)
+    metrics = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
+    if all(metric['type'] != 'MaskProposalRecall' for metric in metrics):
+        metrics = [*metrics, {'type': 'MaskProposalRecall', 'ann_file': metrics[0]['ann_file']}]
+    config.test_evaluator = metrics
+
+
 def weights_of(checkpoint: str) -> tuple[dict, str]:
     return load_checkpoint(checkpoint).state_dict, checkpoint
 
 
 if __name__ == '__main__':
-    main()
+    main_of(main)

@@ -6,8 +6,9 @@ On a GPU or a CPU; with torchrun, on several.
 import argparse
 from pathlib import Path
 
+from launch import main_of, prepare
 from mmengine.config import DictAction
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
 from solo_bg.config import load_config
 from solo_bg.mmcv_ops import quiet_imports
@@ -30,13 +31,18 @@ def main() -> None:
     args = parser.parse_args()
 
     register_all_modules(init_default_scope=False)
-    config = load_config(args.config, args.cfg_options)
-    work_dir = args.work_dir or f'work_dirs/{Path(args.config).stem}'
-    config.merge_from_dict({'work_dir': work_dir, 'resume': args.resume, 'launcher': args.launcher})
+    config = load_config(args.config, args.cfg_options, needs='train_dataloader')
+    work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    prepare(config, args.launcher, work_dir)
+    config.resume = args.resume
+    if args.resume and find_latest_checkpoint(work_dir):
+        config.load_from = None  # else mmengine resumes from it
     if args.amp:
         config.optim_wrapper.type = 'Bf16OptimWrapper'
+        for name in ('loss_scale', 'dtype'):  # of a wrapper that the config names
+            config.optim_wrapper.pop(name, None)
     Runner.from_cfg(config).train()
 
 
 if __name__ == '__main__':
-    main()
+    main_of(main)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -25,21 +24,24 @@ from solo_bg.masks import dilate
 class EliminateBackground(BaseTransform):
     """Give every pixel outside the instances' masks the fill.
 
-    Belongs right after `LoadAnnotations(with_mask=True)`, before any geometry. Masks may be bitmaps or polygons; as
-    polygons mmdet drops crowd regions, which are RLE. mmdet's data sets drop some annotations before any transform sees
-    them: those marked `ignore`, of no area, with a box of less than a pixel or outside the image, and of categories
-    that the data set's `metainfo` does not list. Offline they are foreground, here they are background. An image
-    without masks stays as it is.
+    Belongs right after `LoadAnnotations(with_mask=True)`, before any geometry, while the image is uint8. Masks may be
+    bitmaps or polygons; as polygons mmdet drops crowd regions, which are RLE, and it loads no annotation without a
+    segmentation. mmdet's data sets drop some annotations before any transform sees them: those marked `ignore`, of no
+    area, with a box of less than a pixel or outside the image, and of categories that its `metainfo` does not list. Offline they are foreground, here they are background. An image without masks stays as it is.
 
     Args:
         prob: of an image to be changed at all, drawn anew each time from NumPy's generator, as mmdet's transforms do.
-        source: `gt`, the masks in `results`, or `file`, those in `ann_file`.
+        source: `gt`, the masks in `results`, or `file`, those in `ann_file`, crowds included. Of an offline run that is
+            the same as its pictures if it wrote predictions (no `--ann`), or what is annotated (`--source gt`, and not
+            `--missed ignore`); after `--source model --ann` the file holds the annotations, not what the model found.
         fill: what the background becomes: `zero`, `mean`, `noise`, `blur`, `R,G,B` or `dir:PATH`.
-        classes: what is foreground, all if None: label indices, or names among `class_names`. Annotations of other
-            classes leave `results`, as they leave the offline run's.
-        class_names: of all classes, in the order of the labels; where `classes` are names.
+        classes: what is foreground, all if None: label indices, or names among `class_names`. Where an image is
+            changed, annotations of other classes leave `results`, as they leave the offline run's.
+        class_names: of all classes, in the order of the labels; where `classes` are names. With `file`, classes are
+            found in it by these names; without them, `classes` are positions in its `categories`.
         dilate: keep a margin of this many pixels.
-        ann_file: for `file`: the annotations.json of an offline run. An image that is not in it stays as it is.
+        ann_file: for `file`: a COCO data set such as an offline run's annotations.json. An image that is not in it, by
+            file name whatever the suffix, stays as it is.
         seed: of the fill's chance, together with the image's file name.
 
     Raises:
@@ -69,12 +71,17 @@ class EliminateBackground(BaseTransform):
         self.seed = seed
         self.annotations = open_annotations(Path(ann_file)) if ann_file else None
         self.entries = index_by_stem(self.annotations) if self.annotations else {}
+        self.labels_in_file = self.labels
+        if self.annotations and self.labels is not None and class_names is not None:
+            names = [class_names[label] for label in self.labels]
+            self.labels_in_file = {label_of(name, self.annotations.class_names) for name in names}
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         if np.random.rand() >= self.prob:
             return results
         image = results['img']
-        masks = self.masks_in_file(results) if self.annotations else self.masks_given(results)
+        chosen = self.chosen(results)
+        masks = self.masks_in_file(results) if self.annotations else self.masks_given(results, chosen)
         if masks is None or not masks.any():
             return results
         if masks.shape[1:] != image.shape[:2]:
@@ -82,35 +89,48 @@ class EliminateBackground(BaseTransform):
                 f'{results.get("img_path")}: masks of {masks.shape[1:]} for an image of {image.shape[:2]}; '
                 'EliminateBackground belongs before any transform that changes the size'
             )
+        if self.labels is not None and chosen is not None:
+            for key in ('gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags', 'gt_masks'):
+                if key in results:
+                    results[key] = results[key][chosen]
         pixels = torch.from_numpy(np.ascontiguousarray(image))
         foreground = dilate(torch.from_numpy(masks.any(0)), self.dilate)
         background = self.fill(pixels, random_of(self.seed, Path(results.get('img_path', '')).name))
         results['img'] = replace_background(pixels, foreground, background).numpy()
         return results
 
-    def masks_given(self, results: dict[str, Any]) -> NDArray[np.bool_]:
-        """bool (N, H, W) of the chosen classes; the others leave `results`."""
-        if self.labels is not None:
-            keep = np.isin(results['gt_bboxes_labels'], list(self.labels))
-            for key in ('gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags', 'gt_masks'):
-                if key in results:
-                    results[key] = results[key][keep]
-        masks: NDArray[np.bool_] = results['gt_masks'].to_ndarray().astype(bool)
-        return masks.reshape(-1, results['gt_masks'].height, results['gt_masks'].width)
+    def chosen(self, results: dict[str, Any]) -> NDArray[np.bool_] | None:
+        """Which of the annotations in `results` are of the chosen classes, bool (N,); None if there are none."""
+        if 'gt_bboxes_labels' not in results:
+            return None
+        labels: NDArray[Any] = results['gt_bboxes_labels']
+        return np.ones(len(labels), bool) if self.labels is None else np.isin(labels, list(self.labels))
+
+    def masks_given(self, results: dict[str, Any], chosen: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+        """bool (N, H, W): those in `results`."""
+        given = results['gt_masks'] if chosen is None else results['gt_masks'][chosen]
+        masks: NDArray[np.bool_] = given.to_ndarray().astype(bool).reshape(-1, given.height, given.width)
+        return masks
 
     def masks_in_file(self, results: dict[str, Any]) -> NDArray[np.bool_] | None:
         """bool (N, H, W) of the chosen classes; None if the image is not in the file."""
+        size = results['img'].shape[:2]
         entry = self.find(PurePosixPath(Path(results['img_path']).as_posix()))
-        if entry is None or self.annotations is None:
+        if entry is None or self.annotations is None or (int(entry['height']), int(entry['width'])) != size:
             return None
-        found = self.annotations.read(entry, tuple(results['img'].shape[:2])).instances
-        chosen = [row for row, label in enumerate(found.labels.tolist()) if self.labels is None or label in self.labels]
-        return found[chosen].masks.numpy()
+        found = self.annotations.read(entry, size).instances
+        wanted = self.labels_in_file
+        rows = [row for row, label in enumerate(found.labels.tolist()) if wanted is None or label in wanted]
+        return found[rows].masks.numpy()
 
     def find(self, path: PurePosixPath) -> Entry | None:
-        """The entry of an image: by file name whatever the suffix; of several, the one whose folders agree most."""
+        """The entry of an image: by its file name, whatever the suffix; of several, the one whose folders all agree."""
         candidates = self.entries.get(path.name) or self.entries.get(path.stem) or []
-        return max(candidates, key=lambda entry: shared_end(PurePosixPath(entry['file_name']), path), default=None)
+        if len(candidates) == 1:
+            return candidates[0]
+        folders = path.parts[:-1]
+        fitting = [one for one in candidates if ends_with(folders, PurePosixPath(one['file_name']).parts[:-1])]
+        return max(fitting, key=lambda one: len(PurePosixPath(one['file_name']).parts), default=None)
 
 
 def label_of(given: int | str, class_names: Sequence[str] | None) -> int:
@@ -129,7 +149,5 @@ def index_by_stem(annotations: Annotations) -> dict[str, list[Entry]]:
     return dict(entries)
 
 
-def shared_end(first: PurePosixPath, second: PurePosixPath) -> int:
-    """How many folders above the files agree, from the last upwards."""
-    pairs = zip(first.parts[-2::-1], second.parts[-2::-1], strict=False)
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+def ends_with(whole: Sequence[str], end: Sequence[str]) -> bool:
+    return not end or tuple(whole[-len(end) :]) == tuple(end)

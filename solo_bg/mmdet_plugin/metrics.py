@@ -17,7 +17,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from solo_bg.assemble import open_annotations
-from solo_bg.coco import encode
+from solo_bg.coco import Annotations, encode
 
 MOST = 1000  # proposals an image
 Proposals = tuple[Any, list[dict[str, Any]]]  # an image's id, and its proposals in COCO's form
@@ -48,7 +48,7 @@ class ForegroundIoU(BaseMetric):
             found = sample['pred_instances']
             masks = torch.as_tensor(found['masks'])[torch.as_tensor(found['scores']) > self.score_thr].bool().cpu()
             image = self.images[sample['img_id']]
-            size = image['height'], image['width']
+            size = int(image['height']), int(image['width'])
             union = masks.any(0) if len(masks) else torch.zeros(size, dtype=torch.bool)
             wanted = self.annotations.read(image, size).instances.union
             either = int((union | wanted).sum())
@@ -74,9 +74,7 @@ class MaskProposalRecall(BaseMetric):
 
     def __init__(self, ann_file: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        with contextlib.redirect_stdout(io.StringIO()):
-            self.coco = COCO(ann_file)
-        self.coco.dataset.setdefault('info', {})
+        self.coco = ground_truth(open_annotations(Path(ann_file)))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         for sample in data_samples:
@@ -93,6 +91,21 @@ class MaskProposalRecall(BaseMetric):
         named |= {f'AR{area}@{count}': recalls[area][count - 1] for area in 'SML' for count in (10, 100, 1000)}
         named |= {f'AUC{"" if area == "all" else area}': recalls[area].mean() for area in AREAS}
         return {name: float(value) for name, value in named.items()}
+
+
+def ground_truth(annotations: Annotations) -> COCO:
+    """The annotations as COCOeval wants them: each with RLE, area and `iscrowd`, ids from 1 (0 means "no match")."""
+    entries: list[dict[str, Any]] = []
+    for image in annotations.coco['images']:
+        labelled = annotations.read(image, (int(image['height']), int(image['width'])))
+        for entry, mask in zip(labelled.entries, labelled.instances.masks.numpy(), strict=True):
+            whole = {'area': int(mask.sum()), 'iscrowd': 0, 'bbox': [0, 0, 0, 0], **entry}
+            entries.append({**whole, 'id': len(entries) + 1, 'segmentation': encode(mask)})
+    coco = COCO()
+    coco.dataset = {'info': {}, **annotations.coco, 'annotations': entries}
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
 
 
 def average_recalls(coco: COCO, results: list[Proposals]) -> dict[str, NDArray[np.float64]]:

@@ -1,0 +1,26 @@
+"""What `tools/train.py` and `tools/test.py` share: how a Runner starts, alone or under torchrun, on CUDA or the CPU."""
+
+import sys
+from collections.abc import Callable
+
+import torch
+from mmengine.config import Config
+
+from solo_bg.errors import SetupError
+
+
+def prepare(config: Config, launcher: str, work_dir: str) -> None:
+    """Put the launcher into the config. Under torchrun without CUDA the processes meet over gloo; mmengine takes NCCL."""
+    config.merge_from_dict({'work_dir': work_dir, 'launcher': launcher})
+    if launcher == 'pytorch' and not torch.cuda.is_available():
+        torch.distributed.init_process_group('gloo')
+        config.model_wrapper_cfg = {'type': 'MMDistributedDataParallel', 'device_ids': None}
+
+
+def main_of(work: Callable[[], None]) -> None:
+    """Run a tool; what a user can mend is one line and exit code 2."""
+    try:
+        work()
+    except SetupError as error:
+        print(f'error: {" ".join(str(error).split())}', file=sys.stderr)
+        sys.exit(2)
