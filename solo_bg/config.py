@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ def load_config(
             config = Config.fromfile(config)
         except Exception as error:  # a config is somebody's Python: whatever it raises is its own mistake
             raise SetupError(f'the config {config} cannot be read: {type(error).__name__}: {error}') from error
+    config = copy.deepcopy(config)  # the caller's stays as it is
     try:
         config.merge_from_dict(dict(cfg_options or {}))
     except (KeyError, TypeError, IndexError, ValueError) as error:
@@ -46,14 +48,14 @@ def array_pipeline(config: Config) -> list[ConfigDict]:
     return [ConfigDict(type='mmdet.LoadImageFromNDArray'), *pipeline[1:]]
 
 
-def use_lazy_head(config: Config) -> bool:
-    """Name our head in the config where it names one of mmdet's SOLO heads; whether it did."""
+def choose_head(config: Config, lazy: bool) -> bool:
+    """Name our head in the config where it names one of mmdet's SOLO heads, or the reverse; whether it is ours."""
     head = config.model.get('mask_head') or ConfigDict()
-    name = str(head.get('type')).removeprefix('mmdet.')
-    if name not in LAZY_HEADS:
-        return name in LAZY_HEADS.values()
-    head.type = LAZY_HEADS[name]
-    return True
+    name = getattr(head.get('type'), '__name__', str(head.get('type'))).removeprefix('mmdet.')
+    names = LAZY_HEADS if lazy else {ours: theirs for theirs, ours in LAZY_HEADS.items()}
+    if name in names:
+        head.type = names[name]
+    return lazy and (name in names or name in names.values())
 
 
 def find_class_names(meta: Mapping[str, Any], config: Config, count: int | None) -> tuple[str, ...]:

@@ -1,11 +1,12 @@
 """Pure tensors: from SOLO's scored cells and their soft masks to masks in the image's own pixels.
 
-A soft mask is float32 (h, w), 0 to 1, on the canvas: a quarter of the padded input in height and width. Everything
-here works in chunks of bounded size, so that memory depends on the canvas and not on how many cells pass.
+A soft mask is float32 (h, w), 0 to 1, on the canvas: a quarter of the padded input in height and width. Soft masks are
+made and used a chunk at a time; what is kept of every cell that passes is a bool mask, a quarter of their size.
 """
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
@@ -79,14 +80,14 @@ def render(parts: Sequence[SoftMasks], rows: Tensor, size: tuple[int, int]) -> T
     return soft
 
 
-def matrix_nms(masks: Tensor, areas: Tensor, labels: Tensor, kernel: str, sigma: float) -> Tensor:
+def matrix_nms(measured: Measured, rows: Tensor, labels: Tensor, kernel: str, sigma: float) -> Tensor:
     """Matrix NMS (SOLOv2, https://arxiv.org/abs/2003.10152, section 3.3): by how much each score is to be multiplied.
 
     Only masks of one label decay each other, so each label is computed by itself.
 
     Args:
-        masks: bool (n, pixels), best score first.
-        areas: float32 (n,).
+        measured: the masks.
+        rows: int64 (n,), whose mask each candidate has, best score first. Candidates of several labels may share one.
         labels: int64 (n,).
         kernel: `gaussian` or `linear`.
         sigma: of the gaussian.
@@ -99,11 +100,12 @@ def matrix_nms(masks: Tensor, areas: Tensor, labels: Tensor, kernel: str, sigma:
     """
     if kernel not in ('gaussian', 'linear'):
         raise NotImplementedError(f'matrix NMS has the kernels gaussian and linear, got {kernel!r}')
+    areas = measured.areas[rows]
     factors = torch.ones_like(areas)
     for label, count in Counter(labels.tolist()).items():
         if count > 1:
             own = (labels == label).nonzero()[:, 0]
-            overlap = intersections(masks[own])
+            overlap = intersections(measured.masks[rows[own]])
             iou = (overlap / (areas[own] + areas[own, None] - overlap)).triu(1)
             worst = iou.amax(0)[:, None]  # how much each is itself covered by a better one
             if kernel == 'gaussian':
@@ -136,8 +138,7 @@ class ToImage:
     """
 
     def __init__(self, canvas: tuple[int, int], cut: tuple[int, int], size: tuple[int, int], device: torch.device):
-        self.size = size
-        self.rows, self.columns = (Axis(*sides, device) for sides in zip(canvas, cut, size, strict=True))
+        self.rows, self.columns = (axis(*sides, device) for sides in zip(canvas, cut, size, strict=True))
 
     def __call__(self, soft: Tensor, threshold: float) -> tuple[Tensor, list[Tensor]]:
         """float32 (n, h, w) -> boxes, int64 (n, 4), and the masks cut to them, bool each."""
@@ -194,6 +195,11 @@ class Axis:
     def reach(self, occupied: Tensor) -> tuple[Tensor, Tensor]:
         """bool (n, canvas) -> the first and one past the last position, int64 (n,), that can be above the threshold."""
         return first_and_end(occupied.float() @ self.touches.T > 0)
+
+
+@functools.lru_cache(maxsize=16)
+def axis(canvas: int, cut: int, size: int, device: torch.device) -> Axis:
+    return Axis(canvas, cut, size, device)
 
 
 def occupied(mask: Tensor) -> Tensor:

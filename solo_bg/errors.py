@@ -7,3 +7,11 @@ class ImageError(ValueError):
 
 class SetupError(ValueError):
     """Inputs, options, config or checkpoint: nothing can start. The command line exits with 2."""
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether this is Python's, torch's or CUDA's way to say so. Not every error that speaks of memory does."""
+    says = ('out of memory', 'not enough memory', "can't allocate memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in says)
+    )

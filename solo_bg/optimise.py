@@ -26,17 +26,23 @@ def optimise(model: Any, precision: str) -> None:
     fold_halving(model)
     model.to(memory_format=torch.channels_last)
     if precision == 'fp32' and next(model.parameters()).device.type == 'cpu':
-        replace_convolutions(model)
+        for part in (model.backbone, model.neck, *convolution_lists(model.mask_head)):
+            replace_convolutions(part)
+
+
+def convolution_lists(head: nn.Module) -> list[nn.Module]:
+    """The class and mask branches without their last convolutions, of which a lazy head picks rows."""
+    return [child for name, child in head.named_children() if name.startswith(('cls_convs', 'mask_convs'))]
 
 
 def fold_halving(model: Any) -> None:
     """Let the neck give the finest feature map at the half size that SOLO's heads bring it to.
 
     They take the mean of each 2x2 of what a 3x3 convolution gives; together that is a 4x4 convolution of stride 2, with
-    half the multiplications. Heads see that it is done by the size of the map.
+    half the multiplications. The head is told.
     """
     neck = model.neck
-    if type(neck) is not FPN or model.data_preprocessor.pad_size_divisor % 8:  # else the map has odd sides
+    if type(neck) is not FPN or len(neck.lateral_convs) < 2:  # of one level, further ones are made of the same map
         return
     last = neck.fpn_convs[0]
     plain = type(last.conv) is nn.Conv2d and last.conv.kernel_size == (3, 3) and last.conv.bias is not None
@@ -50,3 +56,4 @@ def fold_halving(model: Any) -> None:
     conv = nn.Conv2d(last.conv.in_channels, last.conv.out_channels, 4, stride=2, padding=1).to(last.conv.weight)
     conv.load_state_dict({'weight': folded, 'bias': last.conv.bias})
     last.conv = conv
+    model.mask_head.halved = True

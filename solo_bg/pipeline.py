@@ -19,7 +19,7 @@ from solo_bg.annotations import carry_over, predictions
 from solo_bg.backgrounds import random_of, zero
 from solo_bg.coco import Entry, Labels
 from solo_bg.compose import replace_background
-from solo_bg.errors import ImageError
+from solo_bg.errors import ImageError, ran_out_of_memory
 from solo_bg.files import encode_image, read_image, write_all
 from solo_bg.inputs import ImageFile, output_names
 from solo_bg.instances import Instances, Picture
@@ -98,11 +98,24 @@ def run(
     """
     jobs = (Job(image, name) for image, name in zip(images, output_names(images), strict=True))
     depth = min(options.workers, MOST_AHEAD) + options.batch_size
-    torch.get_num_threads()  # torch settles this thread's number now; each worker computes alone
-    with ThreadPoolExecutor(options.workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with single_threaded_pool(options.workers) as pool:
         read_jobs = ahead(pool, lambda job: read(job, source, labels), jobs, depth)
         found_jobs = (job for batch in batches(read_jobs, options.batch_size) for job in segment(batch, source))
         yield from ahead(pool, lambda job: write(compose(job, options), options), found_jobs, depth)
+
+
+@contextmanager
+def single_threaded_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Workers in each of which torch computes with one thread: the model has the others.
+
+    Torch keeps the number for every thread that begins, so it is put back in the end.
+    """
+    threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)
 
 
 def ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[R]:
@@ -132,6 +145,11 @@ def step(jobs: Sequence[Job]) -> Iterator[None]:
     except ImageError as error:
         for job in jobs:
             job.error = str(error)
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        for job in jobs:
+            job.error = f'memory ran out: {error}'
     for job in jobs:
         job.seconds += (time.perf_counter() - start) / len(jobs)
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from solo_bg import mmcv_ops
 from solo_bg.checkpoint import load_checkpoint, load_weights
-from solo_bg.config import array_pipeline, find_class_names, load_config, use_lazy_head
-from solo_bg.errors import ImageError, SetupError
+from solo_bg.config import array_pipeline, choose_head, find_class_names, load_config
+from solo_bg.errors import ImageError, SetupError, ran_out_of_memory
 from solo_bg.instances import Instances
 from solo_bg.results import as_instances
 
@@ -69,7 +69,7 @@ class Segmenter:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.config = load_config(config, cfg_options)
-        self.lazy = lazy and use_lazy_head(self.config)
+        self.lazy = choose_head(self.config, lazy)
         weights = load_checkpoint(checkpoint)
         init_default_scope('mmdet')
         try:
@@ -115,14 +115,14 @@ class Segmenter:
 
     def predict(self, batch: dict[str, list[Any]]) -> list[Instances]:
         """One forward pass."""
-        dtype = PRECISIONS[self.precision]
+        dtype, reduced = PRECISIONS[self.precision], self.precision != 'fp32'
         try:
-            with quiet_inference(), torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            with quiet_inference(), full_float32(), torch.autocast(self.device.type, dtype, enabled=reduced):
                 return self.find_lazily(batch) if self.lazy else self.find(batch)
         except NotImplementedError as error:  # an operator that mmcv compiles
             raise SetupError(str(error)) from error
         except RuntimeError as error:
-            if 'memory' not in str(error):
+            if not ran_out_of_memory(error):
                 raise
             raise ImageError(f'memory ran out in the model: {error}') from error
 
@@ -207,3 +207,8 @@ class quiet_inference(warnings.catch_warnings):
     def __enter__(self) -> None:
         super().__enter__()
         warnings.filterwarnings('ignore', message='torch.meshgrid')
+
+
+def full_float32() -> Any:
+    """float32 means float32: on CUDA, convolutions would round to TF32 by default."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=False, allow_tf32=False)

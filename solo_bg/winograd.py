@@ -1,7 +1,7 @@
 """3x3 convolutions with fewer multiplications, for float32 on the CPU, where torch multiplies them all out.
 
 Winograd's minimal filtering F(2x2, 3x3) (Lavin and Gray, https://arxiv.org/abs/1509.09308, section 4.1): two by two
-outputs take 16 multiplications instead of 36. The transforms are additions alone, so that rounding is no worse.
+outputs take 16 multiplications instead of 36. The transforms are additions alone: rounding is of the same order.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -62,7 +63,8 @@ def test_one_image_a_pass_gives_the_same_bytes_for_every_order_and_number_of_wor
     assert len(expected) == 12
     for workers in (2, 7):
         assert run(segmenter, folder, tmp_path / f'{workers}', workers=workers, backwards=True) == expected
-    assert torch.get_num_threads() == threads  # the workers compute alone, the model with all
+    with ThreadPoolExecutor() as others:  # the workers compute alone, the model and every thread after them with all
+        assert torch.get_num_threads() == others.submit(torch.get_num_threads).result() == threads
 
 
 def test_larger_batches_differ_by_rounding_only(segmenter, folder, tmp_path):

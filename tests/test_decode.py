@@ -41,6 +41,11 @@ def test_measure_and_render(chunk, monkeypatch):
     assert torch.equal(decode.render(parts, rows, (13, 17)), soft[rows])
 
 
+def test_an_empty_mask_has_no_maskness():
+    measured = decode.measure([Given(torch.zeros(1, 13, 17))], (13, 17), 0.5, torch.device('cpu'))
+    assert measured.maskness.tolist() == [0] and measured.areas.tolist() == [0]
+
+
 def test_what_is_not_a_number_stays_so():
     soft = soft_masks(0)
     soft[2, 3, 3] = torch.nan
@@ -75,20 +80,22 @@ def test_matrix_nms(seed, kernel, count):
         [np.hypot(y - rng.uniform(4, 16), x - rng.uniform(4, 16)) < rng.uniform(2, 8) for _ in range(count)]
     )
     labels = rng.integers(0, 3, count)
-    flat = torch.from_numpy(masks.reshape(count, -1))
-    factors = decode.matrix_nms(flat, flat.sum(1).float(), torch.from_numpy(labels), kernel, 2.0)
+    order = rng.permutation(count)  # where each candidate's mask is
+    flat = torch.from_numpy(masks[np.argsort(order)].reshape(count, -1))
+    rows, measured = torch.from_numpy(order), decode.Measured(flat, flat.sum(1).float(), None)
+    factors = decode.matrix_nms(measured, rows, torch.from_numpy(labels), kernel, 2.0)
     np.testing.assert_allclose(factors, brute_force_nms(masks, labels, kernel, 2.0), rtol=1e-5, atol=1e-6)
 
 
 def test_a_mask_that_repeats_another_is_decayed_to_nothing_by_the_linear_kernel():
-    masks = torch.ones(3, 50, dtype=torch.bool)
-    factors = decode.matrix_nms(masks, masks.sum(1).float(), torch.zeros(3).long(), 'linear', 2.0)
+    measured = decode.Measured(torch.ones(1, 50, dtype=torch.bool), torch.full((1,), 50.0), None)
+    factors = decode.matrix_nms(measured, torch.zeros(3).long(), torch.zeros(3).long(), 'linear', 2.0)
     assert factors.tolist() == [1.0, 0.0, 0.0]
 
 
 def test_other_kernels_are_refused():
     with pytest.raises(NotImplementedError, match='gaussian and linear'):
-        decode.matrix_nms(torch.ones(1, 4, dtype=torch.bool), torch.ones(1), torch.zeros(1).long(), 'cubic', 1.0)
+        decode.matrix_nms(None, torch.zeros(1).long(), torch.zeros(1).long(), 'cubic', 1.0)
 
 
 @pytest.mark.parametrize('step', [1, 7, 4096])

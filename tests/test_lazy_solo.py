@@ -100,6 +100,30 @@ def test_limits(name, limits):
 
 
 @pytest.mark.parametrize('name', HEADS)
+@pytest.mark.parametrize('mask_thr', [-0.5, 0.0, 1.0])
+def test_thresholds_at_the_ends(name, mask_thr):
+    (theirs,), (found,), _ = both(name, mask_thr=mask_thr)
+    assert_agree(found, theirs)
+
+
+@pytest.mark.parametrize('name', HEADS)
+def test_an_image_without_candidates_in_a_batch(name, monkeypatch):
+    _, ours = make_heads(name)
+    x = features(3)
+    metas = [{'img_shape': SIZE, 'ori_shape': SIZE}] * 3
+    expected = ours.find(x, metas)
+    score = ours.score_cells
+    monkeypatch.setattr(
+        ours, 'score_cells', lambda feat, grid: score(feat, grid) * torch.tensor([1, 0, 1])[:, None, None]
+    )
+    found = ours.find(x, metas)
+    assert len(found[1]) == 0 < len(expected[1])
+    for index in (0, 2):
+        torch.testing.assert_close(found[index].scores, expected[index].scores, rtol=0, atol=1e-5)
+        assert (found[index].masks != expected[index].masks).float().mean() < 1e-4
+
+
+@pytest.mark.parametrize('name', HEADS)
 def test_every_cell_passes(name, monkeypatch):
     """Then too the masks are computed a chunk at a time."""
     monkeypatch.setitem(decode.CHUNK, 'cpu', 10_000)

@@ -45,8 +45,8 @@ class Way:
     """One way of predicting, as measured.
 
     Attributes:
-        total: seconds of each round, from the prepared image to its instances.
-        stages: median seconds of each stage.
+        total: seconds an image of each round, from the prepared batch to its instances.
+        stages: median seconds an image of each stage.
         loaded, peak: resident megabytes with the model loaded, and at most; on CUDA the allocator's.
     """
 
@@ -75,12 +75,15 @@ def serve(pipe: Connection, config: str, weights: str, image: str, options: dict
     pipe.send(memory(segmenter.device))
     while pipe.recv():
         seconds = dict.fromkeys(STAGES, 0.0)
+        forget_peak(segmenter.device)
         with timed(segmenter, seconds):
             start = now(segmenter.device)
             found = segmenter.segment(prepared)[0]
             total = now(segmenter.device) - start
+        peak = memory(segmenter.device)
+        seconds = {stage: value / batch_size for stage, value in seconds.items()}
         draw(segmenter, Path(image), found, seconds)
-        pipe.send((total, seconds, len(found), memory(segmenter.device)))
+        pipe.send((total / batch_size, seconds, len(found), peak))
 
 
 @contextmanager
@@ -127,14 +130,14 @@ def draw(segmenter: Segmenter, image: Path, found: Any, seconds: dict[str, float
 
 def now(device: torch.device) -> float:
     if device.type == 'cuda':
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 def memory(device: torch.device) -> float:
     """The most megabytes in use since `forget_peak`: of the process (from Linux), or of CUDA's allocator."""
     if device.type == 'cuda':
-        return torch.cuda.max_memory_allocated() / 1e6
+        return torch.cuda.max_memory_allocated(device) / 1e6
     status = Path('/proc/self/status').read_text()
     return int(status.partition('VmHWM:')[2].split()[0]) / 1e3
 
@@ -142,7 +145,7 @@ def memory(device: torch.device) -> float:
 def forget_peak(device: torch.device) -> None:
     """Let `memory` count from what is in use now."""
     if device.type == 'cuda':
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.reset_peak_memory_stats(device)
     else:
         Path('/proc/self/clear_refs').write_text('5')
 
@@ -168,13 +171,15 @@ def measure(case: str, args: argparse.Namespace, folder: Path) -> list[Way]:
         arguments = (other, config, weights, image, {'device': args.device, **given}, args.batch_size)
         processes.append(context.Process(target=serve, args=arguments))
         processes[-1].start()
+        other.close()  # so that a process which dies is noticed
         pipes.append(pipe)
         way.loaded = pipe.recv()
     rounds: list[list[dict[str, float]]] = [[] for _ in ways]
     for index in range(args.rounds + 1):  # the first warms up
         for way, pipe, stages in zip(ways, pipes, rounds, strict=True):
             pipe.send(True)
-            total, seconds, way.instances, way.peak = pipe.recv()
+            total, seconds, way.instances, peak = pipe.recv()
+            way.peak = max(way.peak, peak)
             if index:
                 way.total.append(total)
                 stages.append(seconds)

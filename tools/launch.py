@@ -10,7 +10,7 @@ from solo_bg.errors import SetupError
 
 
 def prepare(config: Config, launcher: str, work_dir: str) -> None:
-    """Put the launcher into the config. Under torchrun without CUDA the processes meet over gloo; mmengine takes NCCL."""
+    """Put the launcher into the config. Under torchrun without CUDA processes meet over gloo; mmengine takes NCCL."""
     config.merge_from_dict({'work_dir': work_dir, 'launcher': launcher})
     if launcher == 'pytorch' and not torch.cuda.is_available():
         torch.distributed.init_process_group('gloo')

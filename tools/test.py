@@ -13,7 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from solo_bg.checkpoint import load_checkpoint, load_weights
-from solo_bg.config import load_config, use_lazy_head
+from solo_bg.config import choose_head, load_config
 from solo_bg.mmcv_ops import quiet_imports
 
 with quiet_imports():
@@ -40,7 +40,7 @@ def main() -> None:
     config = load_config(args.config, args.cfg_options)
     prepare(config, args.launcher, args.work_dir)
     config.load_from = None  # the weights are loaded below, as data
-    use_lazy_head(config)
+    choose_head(config, lazy=True)
     if args.show_dir:
         hook = {'type': 'DetVisualizationHook', 'draw': True, 'test_out_dir': os.path.abspath(args.show_dir)}
         config.default_hooks.visualization = hook

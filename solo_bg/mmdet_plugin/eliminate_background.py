@@ -27,7 +27,8 @@ class EliminateBackground(BaseTransform):
     Belongs right after `LoadAnnotations(with_mask=True)`, before any geometry, while the image is uint8. Masks may be
     bitmaps or polygons; as polygons mmdet drops crowd regions, which are RLE, and it loads no annotation without a
     segmentation. mmdet's data sets drop some annotations before any transform sees them: those marked `ignore`, of no
-    area, with a box of less than a pixel or outside the image, and of categories that its `metainfo` does not list. Offline they are foreground, here they are background. An image without masks stays as it is.
+    area, with a box of less than a pixel or outside the image, and of categories that its `metainfo` does not list.
+    Offline they are foreground, here they are background. An image without masks stays as it is.
 
     Args:
         prob: of an image to be changed at all, drawn anew each time from NumPy's generator, as mmdet's transforms do.

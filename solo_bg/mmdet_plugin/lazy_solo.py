@@ -35,6 +35,8 @@ class LazySOLOHead(SOLOHead):
     one for some cells.
     """
 
+    halved = False  # whether the neck gives the finest feature map at half its size
+
     def predict(self, x: tuple[Tensor, ...], batch_data_samples: SampleList, **kwargs: Any) -> list[InstanceData]:
         """mmdet's predictions: scores, labels, dense masks, and boxes, which mmdet leaves at zero."""
         found = self.find(x, [sample.metainfo for sample in batch_data_samples])
@@ -63,6 +65,8 @@ class LazySOLOHead(SOLOHead):
         feats = self.resize_feats(x)
         canvas = (2 * feats[0].shape[-2], 2 * feats[0].shape[-1])
         scores = torch.cat([self.score_cells(feat, grid) for feat, grid in zip(feats, self.num_grids, strict=True)], 1)
+        if not torch.isfinite(scores).all():
+            raise ImageError('the scores hold NaN or infinity: broken weights, or a precision that overflows')
         passing = scores > self.test_cfg.score_thr
         needed = passing.any(2)  # (B, cells)
         parts: list[list[SoftMasks]] = [[] for _ in metas]
@@ -81,11 +85,10 @@ class LazySOLOHead(SOLOHead):
             ]
 
     def resize_feats(self, x: tuple[Tensor, ...]) -> list[Tensor]:
-        """mmdet's; a finest map that `optimise.fold_halving` has halved already is taken as it is."""
-        if x[0].shape[-2:] != x[1].shape[-2:]:
+        """mmdet's; a finest map that the neck has halved already (`optimise.fold_halving`) is taken as it is."""
+        if not self.halved:
             return super().resize_feats(x)
-        last = F.interpolate(x[-1], size=x[-2].shape[-2:], mode='bilinear')
-        return [*x[:-1], last]
+        return [*x[:-1], F.interpolate(x[-1], size=x[-2].shape[-2:], mode='bilinear')]
 
     def score_cells(self, feat: Tensor, grid: int) -> Tensor:
         """The category branch of one level: float32 (B, grid * grid, classes), 0 where a neighbour scores higher."""
@@ -94,11 +97,9 @@ class LazySOLOHead(SOLOHead):
                 feat = F.interpolate(feat, size=grid, mode='bilinear')
             feat = layer(feat)
         logits = self.conv_cls(feat).float()
-        if not torch.isfinite(logits).all():
-            raise ImageError('the scores hold NaN or infinity: broken weights, or a precision that overflows')
         scores = logits.sigmoid()
         peak = F.max_pool2d(scores, 2, stride=1, padding=1)[:, :, :-1, :-1] == scores
-        return (scores * peak).flatten(2).permute(0, 2, 1)
+        return (scores * peak + 0 * logits).flatten(2).permute(0, 2, 1)  # infinite logits too end as NaN
 
     def mask_maps(self, feat: Tensor) -> list[Tensor]:
         return [convolve(self.mask_convs, feat, generate_coordinate(feat.shape, feat.device))]
@@ -132,7 +133,7 @@ class LazySOLOHead(SOLOHead):
         scores, order = (scores[cells, labels] * measured.maskness[rows]).sort(descending=True, stable=True)
         best = slice(cfg.nms_pre if cfg.nms_pre > 0 else None)
         scores, labels, rows = scores[best], labels[order[best]], rows[order[best]]
-        scores = scores * decode.matrix_nms(measured.masks[rows], measured.areas[rows], labels, cfg.kernel, cfg.sigma)
+        scores = scores * decode.matrix_nms(measured, rows, labels, cfg.kernel, cfg.sigma)
         if cfg.filter_thr > 0:
             keep = scores >= cfg.filter_thr
             scores, labels, rows = scores[keep], labels[keep], rows[keep]
@@ -212,7 +213,8 @@ class LazyDecoupledSOLOLightHead(LazyDecoupledSOLOHead, DecoupledSOLOLightHead):
 
 def convolve(layers: nn.ModuleList, feat: Tensor, coordinates: Tensor) -> Tensor:
     """Convolutions of a mask branch on a feature map and its coordinates, both (B, c, h, w)."""
-    feat = torch.cat([feat, coordinates], 1)
+    layout = torch.channels_last if feat.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    feat = torch.cat([feat, coordinates.to(feat.dtype).contiguous(memory_format=layout)], 1)
     for layer in layers:
         feat = layer(feat)
     return feat
