@@ -17,8 +17,9 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/installed-test  ## the measured table of the README
+bench: $(VENV)/installed-test  ## the measured tables of the README
 	$(BIN)/python tools/benchmark.py compose
+	$(BIN)/python tools/benchmark.py inference
 
 clean:
 	rm -rf $(VENV) out

@@ -46,7 +46,7 @@ def pipeline(args: argparse.Namespace) -> None:
         ways = {'mmdet': plain_loop(config, weights, args.device, out, score_thr)}
         ways |= {f'ours {name}': our_line(segmenter, out, score_thr) for name, segmenter in segmenters.items()}
         seconds: dict[str, list[float]] = {name: [] for name in ways}
-        for name, way in ways.items():
+        for way in ways.values():
             way(images[:1])  # warms up
         for _ in range(args.rounds):
             for name, way in ways.items():
