@@ -11,7 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from solo_bg.arguments import CLONE
 from solo_bg.errors import ImageError, SetupError
+
+CHECKPOINTS = CLONE / 'checkpoints' if (CLONE / 'checkpoints').is_dir() else Path('checkpoints')
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from solo_bg.pipeline import Options
     from solo_bg.segmenter import Segmenter
     from solo_bg.sources import Source
+    from solo_bg.zoo import Model
 
 
 def open_annotations(path: Path) -> Annotations:
@@ -36,7 +40,7 @@ def open_annotations(path: Path) -> Annotations:
 
 
 def open_model(args: argparse.Namespace) -> Segmenter:
-    """The model that CONFIG and CHECKPOINT name."""
+    """The model that CONFIG and CHECKPOINT name, its weights downloaded if they are to be."""
     from mmengine.config import DictAction
 
     from solo_bg.segmenter import Segmenter
@@ -47,9 +51,41 @@ def open_model(args: argparse.Namespace) -> Segmenter:
         cfg_options = values.parse_args(['--cfg-options', *args.cfg_options]).cfg_options
     except (AssertionError, ValueError) as error:
         raise SetupError(f'--cfg-options {" ".join(args.cfg_options)} cannot be read: {error}') from error
-    return Segmenter(
-        args.config, args.checkpoint, args.device, cfg_options, precision=args.precision, lazy=not args.stock_head
-    )
+    config, checkpoint = find_model(args.config, args.checkpoint)
+    return Segmenter(config, checkpoint, args.device, cfg_options, precision=args.precision, lazy=not args.stock_head)
+
+
+def find_model(config: str, checkpoint: str) -> tuple[str, str]:
+    """CONFIG may be the name of a model of mmdet's; CHECKPOINT may be `auto`, that model's own weights."""
+    from solo_bg import zoo
+
+    given = Path(config)
+    if given.is_file() and checkpoint != 'auto':
+        return config, checkpoint
+    if not given.is_file() and given.suffix == '.py':
+        return config, checkpoint  # the segmenter says what is wrong
+    model = zoo.find(given.stem if given.is_file() else config)
+    weights = str(fetch_weights(model)) if checkpoint == 'auto' else checkpoint
+    return config if given.is_file() else str(model.config), weights
+
+
+def fetch_weights(model: Model, folder: Path = CHECKPOINTS) -> Path:
+    """A model's weights, downloaded to `folder` unless they are there; a progress bar on a terminal."""
+    import sys
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from solo_bg.download import download
+
+    if not model.weights:
+        raise SetupError(f'mmdet has no weights of {model.name}; give the path of some')
+    target = folder / model.file_name
+    if target.exists():
+        return target
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(model.file_name, total=None)
+        return download(model.weights, target, lambda there, total: bar.update(task, completed=there, total=total))
 
 
 def make_source(args: argparse.Namespace, segmenter: Segmenter | None, annotations: Annotations | None) -> Source:

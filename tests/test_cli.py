@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 from coco_data import make_dataset
 from conftest import CHECKPOINT, CONFIG, ROOT
+from findable import save_weights
 from pycocotools.coco import COCO
 
-from solo_bg import cli
+from solo_bg import assemble, cli, zoo
 from solo_bg.scenes import draw_scene
 
 MODEL = [str(CONFIG), str(CHECKPOINT)]
@@ -209,6 +211,45 @@ def test_progress_lines_where_there_is_no_terminal(capsys):
 
 def test_progress_bar_passes_everything_on():
     assert list(cli.show_bar(iter(range(5)), 5)) == list(range(5))
+
+
+# ---- models by name
+
+
+def test_a_config_by_name(scenes, tmp_path):
+    name = 'decoupled-solo-light_r50_fpn_3x_coco'
+    save_weights(zoo.find(name).config, tmp_path / 'a.pth', draw_scene(1, 96, 128)[0], 20)
+    argv = [name, tmp_path / 'a.pth', scenes, '-o', tmp_path / 'out', '--score-thr', '0', '--device', 'cpu', '--quiet']
+    options = ['--cfg-options', 'test_dataloader.dataset.pipeline.1.scale=(128,96)']
+    assert cli.main([*map(str, argv), *options]) == 0
+    assert any(line['instances'] for line in manifest(tmp_path / 'out'))
+
+
+def test_weights_that_are_there_are_taken(tmp_path, monkeypatch):
+    model = zoo.find('solo_r50_fpn_1x_coco')
+    (tmp_path / model.file_name).write_bytes(b'weights')
+    assert assemble.fetch_weights(model, tmp_path) == tmp_path / model.file_name
+    monkeypatch.setattr(assemble, 'fetch_weights', lambda model: f'weights of {model.name}')
+    config = str(model.config)
+    assert assemble.find_model(model.name, 'auto') == (config, f'weights of {model.name}')
+    assert assemble.find_model(config, 'auto') == (config, f'weights of {model.name}')
+    assert assemble.find_model(config, 'a.pth') == (config, 'a.pth')
+    assert assemble.find_model(model.name, 'a.pth') == (config, 'a.pth')
+
+
+def test_no_network_is_2_and_says_what_to_do(scenes, tmp_path, capsys, monkeypatch):
+    model = replace(zoo.find('solo_r50_fpn_1x_coco'), weights='http://127.0.0.1:9/solo-2290a6b8.pth')
+    monkeypatch.setattr(zoo, 'find', lambda name: model)
+    monkeypatch.setattr(assemble.fetch_weights, '__defaults__', (tmp_path,))
+    assert cli.main(['solo_r50_fpn_1x_coco', 'auto', str(scenes), '-o', str(tmp_path / 'out')]) == 2
+    error = capsys.readouterr().err
+    assert 'http://127.0.0.1:9/solo-2290a6b8.pth cannot be reached' in error
+    assert f'bring it to {tmp_path}/solo-2290a6b8.pth' in error
+
+
+def test_a_name_that_nobody_knows_is_2(scenes, tmp_path, capsys):
+    assert cli.main(['solo_r50_fpn_2x_coco', 'auto', str(scenes), '-o', str(tmp_path / 'out')]) == 2
+    assert 'solo_r50_fpn_1x_coco' in capsys.readouterr().err
 
 
 # ---- with annotations

@@ -1,0 +1,42 @@
+"""Weights of mmdet's models: python tools/download.py NAME... brings them to checkpoints/; --list shows SOLO's."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from solo_bg import zoo
+from solo_bg.assemble import CHECKPOINTS, fetch_weights
+from solo_bg.errors import SetupError
+
+
+def show(folder: Path) -> None:
+    table = Table('model', 'mask AP on COCO', 'weights', 'there')
+    for model in zoo.models('solo').values():
+        path = folder / model.file_name
+        size = f'{path.stat().st_size / 1e6:.0f} MB' if model.weights and path.exists() else ''
+        table.add_row(model.name, '' if model.mask_ap is None else str(model.mask_ap), model.file_name, size)
+    Console(width=160).print(table)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('names', nargs='*', help='such as solo_r50_fpn_1x_coco')
+    parser.add_argument('--list', action='store_true', help='the SOLO models of mmdet, their AP, and which are there')
+    parser.add_argument('--folder', type=Path, default=CHECKPOINTS, help='where weights are (checkpoints)')
+    args = parser.parse_args()
+    if args.list or not args.names:
+        show(args.folder)
+    try:
+        for name in args.names:
+            print(fetch_weights(zoo.find(name), args.folder))
+    except SetupError as error:
+        print(f'download: error: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
