@@ -140,6 +140,8 @@ def add_running(option: Callable[..., argparse.Action]) -> None:
     option('--batch-size', type=count, metavar='N', help=batches)
     cores = os.cpu_count() or 1
     option('--workers', type=count, default=cores, metavar='N', help='reading and writing threads (one a core)')
+    trust = 'load a checkpoint that holds more than data, and run what is in it'
+    option('--trust-checkpoint', action='store_true', help=trust)
     option('--cfg-options', metavar='K=V', help="override the config, mmdet's way: K=V [K=V ...]")
     option('--limit', type=count, metavar='N', help='only the first N images')
     option('--dry-run', action='store_true', help='show the plan and an estimate of the disk space, do nothing')

@@ -52,7 +52,15 @@ def open_model(args: argparse.Namespace) -> Segmenter:
     except (AssertionError, ValueError) as error:
         raise SetupError(f'--cfg-options {" ".join(args.cfg_options)} cannot be read: {error}') from error
     config, checkpoint = find_model(args.config, args.checkpoint)
-    return Segmenter(config, checkpoint, args.device, cfg_options, precision=args.precision, lazy=not args.stock_head)
+    return Segmenter(
+        config,
+        checkpoint,
+        args.device,
+        cfg_options,
+        precision=args.precision,
+        lazy=not args.stock_head,
+        trust_checkpoint=args.trust_checkpoint,
+    )
 
 
 def find_model(config: str, checkpoint: str) -> tuple[str, str]:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from solo_bg.errors import SetupError
+
+# what torch, zipfile and pickle raise at a file that is none of theirs
+UNREADABLE = (
+    RuntimeError, EOFError, OSError, ValueError, LookupError, AssertionError, AttributeError, TypeError, SafetensorError
+)  # fmt: skip
+UNSUPPORTED = re.compile(r'(?:Unsupported global: GLOBAL|GLOBAL) ([\w.]+)')  # in torch's message
 
 
 class Checkpoint(NamedTuple):
@@ -21,39 +30,63 @@ class Checkpoint(NamedTuple):
     meta: dict[str, Any]
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint under `weights_only=True`: a file that would run code is refused.
+def load_checkpoint(path: str | Path, trust: bool = False) -> Checkpoint:
+    """Read a checkpoint as data: a file that would run code is refused.
 
     Beyond torch's own list only what mmengine's training writes is allowed: its `HistoryBuffer` and NumPy's arrays.
+    A `.safetensors` file holds weights and nothing else.
+
+    Args:
+        trust: load whatever is in it, code included.
 
     Raises:
         SetupError: no such file, not a checkpoint, or one that holds more than data.
     """
     path = Path(path)
-    if not path.is_file():
-        raise SetupError(f'no checkpoint at {path}; expected the .pth file that belongs to the config')
-    try:
-        with torch.serialization.safe_globals(allowed_globals()):
-            loaded = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).partition('\n')[0]
-        raise SetupError(f'{path} is no checkpoint that can be loaded safely: {reason}') from error
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        ValueError,
-        LookupError,
-        AssertionError,
-        AttributeError,
-        TypeError,
-    ) as error:
-        raise SetupError(f'{path} cannot be read as a checkpoint: {error}') from error
+    loaded = read_checkpoint(path, trust)
     state_dict = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else None
     if not isinstance(state_dict, Mapping) or not all(map(is_weight, state_dict.items())):
         raise SetupError(f'{path} holds no weights; expected a dict of tensors or one under the key state_dict')
     meta = loaded.get('meta') if 'state_dict' in loaded else None
     return Checkpoint({name.removeprefix('module.'): value for name, value in state_dict.items()}, meta or {})
+
+
+def read_checkpoint(path: Path, trust: bool = False) -> Any:
+    """What a checkpoint file holds, tensors on the CPU. Raises SetupError as `load_checkpoint` does."""
+    if not path.is_file():
+        raise SetupError(f'no checkpoint at {path}; expected the .pth file that belongs to the config')
+    try:
+        if path.suffix == '.safetensors':
+            return load_file(path)
+        with torch.serialization.safe_globals(allowed_globals()):
+            return torch.load(path, map_location='cpu', weights_only=not trust)
+    except pickle.UnpicklingError as error:
+        raise SetupError(
+            f'{path} is no checkpoint that can be loaded safely: {wanted(error)}. '
+            'If you know who made it, --trust-checkpoint runs what is in it'
+        ) from error
+    except UNREADABLE as error:
+        raise SetupError(f'{path} cannot be read as a checkpoint: {error}') from error
+
+
+def wanted(error: pickle.UnpicklingError) -> str:
+    """What a refused file asked for, in a line."""
+    found = UNSUPPORTED.search(str(error))
+    return f'it wants {found[1]}' if found else str(error).partition('\n')[0]
+
+
+def load_safely_everywhere() -> None:
+    """Let mmengine's Runner read checkpoints as this module does: by itself it falls back to running what is in them,
+    and when it resumes it runs the config that a training noted in `meta`."""
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    def load(filename: str, map_location: Any = None) -> Any:
+        loaded = read_checkpoint(Path(filename))
+        if isinstance(loaded, dict) and isinstance(loaded.get('meta'), dict):
+            loaded['meta'].pop('config', None)
+        return loaded
+
+    CheckpointLoader.register_scheme(prefixes='', loader=load, force=True)
 
 
 def is_weight(item: tuple[Any, Any]) -> bool:
@@ -85,7 +118,8 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], path: str |
     """Put the weights into the model.
 
     Raises:
-        SetupError: a weight is missing, unknown or of another shape; the message counts them and names the first.
+        SetupError: a weight is missing, unknown, of another shape or not finite; the message counts them and names
+            the first.
     """
     own = model.state_dict()
     missing = [name for name in own if name not in state_dict and not name.endswith('num_batches_tracked')]
@@ -96,5 +130,10 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], path: str |
         counted = '; '.join(f'{len(names)} {how} ({", ".join(names[:3])})' for how, names in wrong.items() if names)
         raise SetupError(
             f'{path} does not fit the config. Of {len(own)} weights: {counted}. Give the config it was trained with'
+        )
+    broken = [name for name, value in state_dict.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise SetupError(
+            f'{path} is broken: {len(broken)} of its weights hold NaN or infinity ({", ".join(broken[:3])})'
         )
     model.load_state_dict(dict(state_dict), strict=False)

@@ -46,6 +46,7 @@ class Segmenter:
         precision: `fp32`, `bf16`, `fp16` (the last two under autocast), or `auto`: fp32 on the CPU, fp16 on CUDA.
         lazy: use this package's head for a config that names one of mmdet's SOLO heads: the same answers, rounding
             aside, several times faster. False gives mmdet's own.
+        trust_checkpoint: load a checkpoint that holds more than data, and run what is in it.
 
     Attributes:
         class_names: of all classes, in the order of the labels.
@@ -65,12 +66,13 @@ class Segmenter:
         cfg_options: Mapping[str, Any] | None = None,
         precision: str = 'auto',
         lazy: bool = True,
+        trust_checkpoint: bool = False,
     ) -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.config = load_config(config, cfg_options)
         self.lazy = choose_head(self.config, lazy)
-        weights = load_checkpoint(checkpoint)
+        weights = load_checkpoint(checkpoint, trust_checkpoint)
         init_default_scope('mmdet')
         try:
             self.model = MODELS.build(self.config.model)

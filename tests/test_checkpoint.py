@@ -1,11 +1,14 @@
+import io
 import os
 import pickle
+import tarfile
 from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
 from conftest import CHECKPOINT
+from safetensors.torch import save_file
 
 from solo_bg.checkpoint import load_checkpoint, load_weights
 from solo_bg.errors import SetupError
@@ -48,6 +51,45 @@ def test_a_file_that_would_run_code_is_refused(tmp_path, zipped, hostile):
     with pytest.raises(SetupError, match='loaded safely'):
         load_checkpoint(tmp_path / 'a.pth')
     assert not (tmp_path / 'owned').exists()
+
+
+def test_a_refusal_names_what_was_wanted_and_trust_runs_it(tmp_path):
+    torch.save({'state_dict': {'a': torch.ones(2)}, 'meta': {'x': Hostile(tmp_path / 'owned')}}, tmp_path / 'a.pth')
+    with pytest.raises(SetupError, match=r'it wants (posix|nt|os)\.mkdir\. .*, --trust-checkpoint'):
+        load_checkpoint(tmp_path / 'a.pth')
+    assert load_checkpoint(tmp_path / 'a.pth', trust=True).state_dict.keys() == {'a'}
+    assert (tmp_path / 'owned').exists()
+
+
+def test_bare_pickles_and_legacy_tars_run_nothing(tmp_path):
+    hostile = pickle.dumps({'state_dict': Hostile(tmp_path / 'owned')})
+    (tmp_path / 'bare.pth').write_bytes(hostile)
+    with tarfile.open(tmp_path / 'tar.pth', 'w') as tar:
+        for name in ('sys_info', 'pickle', 'storages', 'tensors'):
+            member = tarfile.TarInfo(name)
+            member.size = len(hostile)
+            tar.addfile(member, io.BytesIO(hostile))
+    for name in ('bare.pth', 'tar.pth'):
+        with pytest.raises(SetupError, match=name):
+            load_checkpoint(tmp_path / name)
+    assert not (tmp_path / 'owned').exists()
+
+
+def test_safetensors_load(tmp_path):
+    save_file({'a': torch.arange(3.0)}, tmp_path / 'a.safetensors')
+    loaded = load_checkpoint(tmp_path / 'a.safetensors')
+    assert loaded.state_dict['a'].tolist() == [0, 1, 2] and loaded.meta == {}
+    (tmp_path / 'b.safetensors').write_bytes(b'none')
+    with pytest.raises(SetupError, match='cannot be read as a checkpoint'):
+        load_checkpoint(tmp_path / 'b.safetensors')
+
+
+@pytest.mark.parametrize('value', [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_refused(value):
+    model = torch.nn.Linear(2, 3)
+    weights = {**model.state_dict(), 'bias': torch.tensor([0, value, 0])}
+    with pytest.raises(SetupError, match=r'a.pth is broken: 1 of its weights hold NaN or infinity \(bias\)'):
+        load_weights(model, weights, 'a.pth')
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ import sys
 
 import cv2
 import pytest
+import torch
 from coco_data import make_dataset
 from conftest import CHECKPOINT, ROOT
+from test_checkpoint import Hostile
 
 from solo_bg import cli
 from solo_bg.scenes import draw_scene
@@ -111,6 +113,23 @@ def test_weights_that_do_not_fit_are_refused(config, tmp_path):
     ]
     done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2 and 'does not fit the config' in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize('hidden', ['in the pickle', 'in the config'])
+def test_resuming_runs_nothing_that_a_checkpoint_brings(config, tmp_path, hidden):
+    work_dir, owned = tmp_path / 'work', tmp_path / 'owned'
+    options = ['--work-dir', work_dir, '--cfg-options', 'model.mask_head.num_classes=2']
+    run('train.py', config, *options)
+    saved = torch.load(work_dir / 'iter_2.pth', weights_only=False)
+    saved['meta']['config'] = f'import os; os.mkdir({str(owned)!r})'
+    if hidden == 'in the pickle':
+        saved['meta']['x'] = Hostile(owned)
+    torch.save(saved, work_dir / 'iter_2.pth')
+    command = [sys.executable, ROOT / 'tools/train.py', config, '--resume', *options, 'train_cfg.max_iters=3']
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert not owned.exists()
+    assert (done.returncode == 0) == (hidden == 'in the config'), done.stderr[-2000:]
+    assert hidden == 'in the config' or 'it wants' in done.stderr.splitlines()[-1]
 
 
 def test_two_processes_on_the_cpu(config, tmp_path):

@@ -6,11 +6,13 @@ from collections.abc import Callable
 import torch
 from mmengine.config import Config
 
+from solo_bg.checkpoint import load_safely_everywhere
 from solo_bg.errors import SetupError
 
 
 def prepare(config: Config, launcher: str, work_dir: str) -> None:
     """Put the launcher into the config. Under torchrun without CUDA processes meet over gloo; mmengine takes NCCL."""
+    load_safely_everywhere()
     config.merge_from_dict({'work_dir': work_dir, 'launcher': launcher})
     if launcher == 'pytorch' and not torch.cuda.is_available():
         torch.distributed.init_process_group('gloo')
