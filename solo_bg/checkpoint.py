@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from solo_bg.convert import from_original
 from solo_bg.errors import SetupError
 
 # what torch, zipfile and pickle raise at a file that is none of theirs
@@ -33,8 +34,8 @@ class Checkpoint(NamedTuple):
 def load_checkpoint(path: str | Path, trust: bool = False) -> Checkpoint:
     """Read a checkpoint as data: a file that would run code is refused.
 
-    Beyond torch's own list only what mmengine's training writes is allowed: its `HistoryBuffer` and NumPy's arrays.
-    A `.safetensors` file holds weights and nothing else.
+    Beyond torch's own list only what mmengine's training writes is allowed: its `HistoryBuffer` and NumPy's arrays. A
+    `.safetensors` file holds weights and nothing else. Weights of the original SOLO repository get mmdet's names.
 
     Args:
         trust: load whatever is in it, code included.
@@ -48,7 +49,8 @@ def load_checkpoint(path: str | Path, trust: bool = False) -> Checkpoint:
     if not isinstance(state_dict, Mapping) or not all(map(is_weight, state_dict.items())):
         raise SetupError(f'{path} holds no weights; expected a dict of tensors or one under the key state_dict')
     meta = loaded.get('meta') if 'state_dict' in loaded else None
-    return Checkpoint({name.removeprefix('module.'): value for name, value in state_dict.items()}, meta or {})
+    plain = {name.removeprefix('module.'): value for name, value in state_dict.items()}
+    return Checkpoint(from_original(plain), meta or {})
 
 
 def read_checkpoint(path: Path, trust: bool = False) -> Any:

@@ -30,7 +30,7 @@ TEST_CFG = {
 }
 
 
-def make_heads(name, share=0.2, **test_cfg):
+def make_heads(name, share=0.2, strides=(4, 8, 16, 32, 64), **test_cfg):
     """mmdet's head and ours with the same weights, with which about `share` of the (cell, class) pairs pass."""
     torch.manual_seed(0)
     config = {
@@ -41,6 +41,7 @@ def make_heads(name, share=0.2, **test_cfg):
         'num_grids': GRIDS,
     }
     config['scale_ranges'] = ((1, 16), (8, 32), (16, 64), (32, 128), (64, 256))
+    config['strides'] = strides
     config['test_cfg'] = ConfigDict({**TEST_CFG, **test_cfg})
     stock, ours = (MODELS.build({'type': kind, **config}).eval() for kind in (name, f'Lazy{name}'))
     for parameter_name, parameter in stock.named_parameters():

@@ -1,0 +1,35 @@
+"""Rename the original SOLO repository's weights for mmdet: python tools/convert_checkpoint.py IN.pth OUT.pth
+
+The command and `Segmenter` do this by themselves; OUT is for mmdet's own tools. It holds the weights and their `meta`.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from launch import main_of
+
+from solo_bg.checkpoint import load_checkpoint, read_checkpoint
+from solo_bg.convert import is_original
+from solo_bg.errors import SetupError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('source', type=Path)
+    parser.add_argument('target', type=Path)
+    args = parser.parse_args()
+    if args.target.exists():
+        raise SetupError(f'{args.target} exists already; choose another name')
+    loaded = read_checkpoint(args.source)
+    given = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else {}
+    if not is_original({name.removeprefix('module.'): None for name in given}):
+        raise SetupError(f"{args.source} holds no weights of the original SOLO's heads; nothing to rename")
+    converted = load_checkpoint(args.source)
+    meta = {key: value for key, value in converted.meta.items() if key != 'config'}
+    torch.save({'state_dict': converted.state_dict, 'meta': meta}, args.target)
+    print(f'{args.target}: {len(converted.state_dict)} weights')
+
+
+if __name__ == '__main__':
+    main_of(main)
