@@ -145,10 +145,12 @@ def agreement(args: argparse.Namespace) -> None:
 def match(expected: Instances, found: Instances) -> np.ndarray:
     """The IoU of each expected instance with the found one of its class that is its, 0 if none is: pairs are made from
     the largest IoU down, each instance in one."""
-    ious = np.array([[iou(mask, other) for other in found.masks] for mask in expected.masks]).reshape(len(expected), -1)
-    ious *= (expected.labels[:, None] == found.labels).numpy()
     best = np.zeros(len(expected))
-    while ious.size and ious.max() > 0:
+    if not len(expected) or not len(found):
+        return best
+    ious = np.array([[iou(mask, other) for other in found.masks] for mask in expected.masks])
+    ious *= (expected.labels[:, None] == found.labels).numpy()
+    while ious.max() > 0:
         row, column = np.unravel_index(ious.argmax(), ious.shape)
         best[row] = ious[row, column]
         ious[row], ious[:, column] = 0, 0
