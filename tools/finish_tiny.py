@@ -3,7 +3,7 @@
     python tools/finish_tiny.py work_dirs/tiny/iter_10000.pth checkpoints/solo_bg_tiny.pth
 
 Calibration shifts the bias of the class convolution so that the default threshold of 0.3 gives the best IoU of the
-union, on pictures that the model was trained on: the held-out ones play no part in it.
+union, on photographs that the model was trained on and on scenes drawn for this alone: the held-out ones play no part.
 """
 
 import argparse
@@ -21,9 +21,11 @@ from solo_bg import Segmenter
 from solo_bg.checkpoint import load_checkpoint
 from solo_bg.files import read_image
 from solo_bg.mmdet_plugin.foreground_loss import strip
+from solo_bg.scenes import draw_scene
 
 CONFIG = 'configs/solo_bg_tiny.py'
 THRESHOLD = 0.3
+SEEDS = 6_000_000  # of the scenes to calibrate on
 SHIFTS = np.arange(-2, 5) * 0.2
 
 
@@ -47,7 +49,8 @@ def load_pictures(data: Path, count: int) -> list[tuple[np.ndarray, np.ndarray]]
 
 def calibrate(segmenter: Segmenter, data: Path, count: int) -> float:
     """The shift of the class bias with the best mean IoU of the union, photographs and drawn scenes alike."""
-    sets = [load_pictures(data / part, count) for part in ('photos', 'scenes')]
+    scenes = [(image, masks.any(0)) for image, masks in map(draw_scene, range(SEEDS, SEEDS + count))]
+    sets = [load_pictures(data / 'photos', count), scenes]
     bias = segmenter.model.mask_head.conv_cls.bias.data
     start = bias.clone()
     scores = []
@@ -69,7 +72,7 @@ def main() -> None:
     parser.add_argument('trained', type=Path)
     parser.add_argument('out', type=Path)
     parser.add_argument('--data', type=Path, default=Path('data/tiny'))
-    parser.add_argument('--count', type=int, default=80, help='training pictures of each kind to calibrate on (80)')
+    parser.add_argument('--count', type=int, default=80, help='pictures of each kind to calibrate on (80)')
     args = parser.parse_args()
 
     weights = trained_weights(args.trained)
