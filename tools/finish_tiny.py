@@ -50,7 +50,7 @@ def load_pictures(data: Path, count: int) -> list[tuple[np.ndarray, np.ndarray]]
 def calibrate(segmenter: Segmenter, data: Path, count: int) -> float:
     """The shift of the class bias with the best mean IoU of the union, photographs and drawn scenes alike."""
     scenes = [(image, masks.any(0)) for image, masks in map(draw_scene, range(SEEDS, SEEDS + count))]
-    sets = [load_pictures(data / 'photos', count), scenes]
+    sets: list[list[tuple[np.ndarray, np.ndarray]]] = [load_pictures(data / 'photos', count), scenes]
     bias = segmenter.model.mask_head.conv_cls.bias.data
     start = bias.clone()
     scores = []
