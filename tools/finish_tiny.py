@@ -49,7 +49,8 @@ def load_pictures(data: Path, count: int) -> list[tuple[np.ndarray, np.ndarray]]
 
 def calibrate(segmenter: Segmenter, data: Path, count: int) -> float:
     """The shift of the class bias with the best mean IoU of the union, photographs and drawn scenes alike."""
-    scenes = [(image, masks.any(0)) for image, masks in map(draw_scene, range(SEEDS, SEEDS + count))]
+    drawn = [draw_scene(seed) for seed in range(SEEDS, SEEDS + count)]
+    scenes = [(image, np.asarray(masks.any(0))) for image, masks in drawn]
     sets: list[list[tuple[np.ndarray, np.ndarray]]] = [load_pictures(data / 'photos', count), scenes]
     bias = segmenter.model.mask_head.conv_cls.bias.data
     start = bias.clone()
