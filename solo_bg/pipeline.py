@@ -211,7 +211,8 @@ def choose(job: Job, picture: Picture, instances: Instances, options: Options) -
         job.entry, job.annotations = picture.annotated.image, carried.entries
     else:
         height, width = instances.size
-        job.entry, job.annotations = {'height': height, 'width': width}, predictions(keep)
+        job.entry = {'height': height, 'width': width}
+        job.annotations = predictions(keep) if 'eliminated' in options.styles else []  # else nobody asks for them
     if options.sort_by_density:
         keep = keep.sort_by_area()
     return keep.grow(options.dilate)

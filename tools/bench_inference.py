@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from solo_bg import Segmenter
+from solo_bg import Segmenter, zoo
 from solo_bg.files import encode_image, read_image
 from solo_bg.scenes import draw_scene
 from solo_bg.segmenter import PRECISIONS
@@ -60,9 +60,7 @@ class Way:
 
 def config_path(name: str) -> str:
     """A config file, or the name of one of mmdet's SOLO configs."""
-    import mmdet
-
-    return name if name.endswith('.py') else f'{mmdet.__path__[0]}/.mim/configs/solo/{name}.py'
+    return name if name.endswith('.py') else str(zoo.find(name).config)
 
 
 def serve(pipe: Connection, config: str, weights: str, image: str, options: dict[str, Any], batch_size: int) -> None:
