@@ -12,6 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,15 @@ TOOLS = Path(__file__).resolve().parent
 Results = dict[str, dict[str, float]]  # test set -> metric -> value
 
 
-def run_arm(config: Path, seed: int, data: Path, work_dir: Path, options: list[str]) -> Results:
+def run_arm(config: Path, seed: int, data: Path, work_dir: Path, jobs: int, amp: bool, options: list[str]) -> Results:
     """Train one arm from one seed and test it on every test set; what is there already is taken as it is."""
     results = work_dir / 'results.json'
     if results.exists():
         return dict(json.loads(results.read_text()))
-    environment = {**os.environ, 'SOLO_BG_EXPERIMENT': str(data)}
-    train = [config, '--work-dir', work_dir, '--resume', '--amp', '--cfg-options', f'randomness.seed={seed}', *options]
-    call('train.py', train, environment)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    environment = {**os.environ, 'SOLO_BG_EXPERIMENT': str(data), 'OMP_NUM_THREADS': str(threads)}
+    train = [config, '--work-dir', work_dir, '--resume', *(['--amp'] if amp else [])]
+    call('train.py', [*train, '--cfg-options', f'randomness.seed={seed}', *options], environment)
     checkpoint = (work_dir / 'last_checkpoint').read_text()
     found: Results = {}
     for name, folder in TESTS.items():
@@ -40,6 +42,7 @@ def run_arm(config: Path, seed: int, data: Path, work_dir: Path, options: list[s
         values = dict(line.split(': ') for line in printed.splitlines() if line.count(': ') == 1)
         found[name] = {metric: max(0.0, float(values.get(key, 0))) for metric, key in METRICS.items()}
     results.write_text(json.dumps(found, indent=1))
+    print(f'{config.stem}, seed {seed}: {json.dumps(found)}', flush=True)
     return found
 
 
@@ -101,18 +104,20 @@ def main() -> None:
     parser.add_argument('--data', type=Path, default=Path('data/experiment/scenes'))
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/experiments'))
+    parser.add_argument('--jobs', type=int, default=1, help='trainings at once, which share the processor cores')
+    parser.add_argument('--amp', action='store_true', help='train in half precision')
     parser.add_argument('--cfg-options', nargs='+', default=[], help='for every training and test')
     args = parser.parse_args()
     root = args.work_dir / args.data.name
-    arms: dict[str, list[Results]] = {}
-    work_dirs: dict[str, list[Path]] = {}
-    for config in args.configs:
-        work_dirs[config.stem] = [root / config.stem / str(seed) for seed in range(args.seeds)]
-    for seed in range(args.seeds):  # seed after seed, so that an early look compares all arms
-        for config in args.configs:
-            results = run_arm(config, seed, args.data, work_dirs[config.stem][seed], args.cfg_options)
-            arms.setdefault(config.stem, []).append(results)
-            print(f'{config.stem}, seed {seed}: {json.dumps(results)}', flush=True)
+    work_dirs = {config.stem: [root / config.stem / str(seed) for seed in range(args.seeds)] for config in args.configs}
+    runs: dict[str, list[Future[Results]]] = {config.stem: [] for config in args.configs}
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for seed in range(args.seeds):  # seed after seed, so that an early look compares all arms
+            for config in args.configs:
+                folder = work_dirs[config.stem][seed]
+                run = pool.submit(run_arm, config, seed, args.data, folder, args.jobs, args.amp, args.cfg_options)
+                runs[config.stem].append(run)
+        arms = {name: [run.result() for run in some] for name, some in runs.items()}
     tables = '\n\n'.join(make_table(arms, metric) for metric in METRICS)
     (root / 'table.md').write_text(tables + '\n')
     draw_curves(work_dirs, root / 'curves.png')

@@ -52,7 +52,7 @@ test_evaluator = [
 ]
 val_cfg = val_dataloader = val_evaluator = None
 
-iterations = 700
+iterations = 300
 train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations + 1)
 optim_wrapper = dict(
     _delete_=True,
@@ -61,8 +61,8 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=10.0),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=100, end=iterations),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
+    dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=50, end=iterations),
 ]
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20),
