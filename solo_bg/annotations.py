@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import torch
@@ -86,21 +87,25 @@ def recall(one: Instances, region: torch.Tensor) -> float:
     return int((crop & region[y0:y1, x0:x1]).count_nonzero()) / area if area else 1.0
 
 
-def pseudo_labels(images: Sequence[tuple[Entry, Sequence[Entry]]], class_names: Sequence[str]) -> Entry:
-    """A data set of predictions: ids from 1 in the order given; categories as `category_ids` numbers them."""
-    most = max((one['category_id'] for _, found in images for one in found), default=-1)
-    class_names = class_names or [str(label) for label in range(most + 1)]
+def pseudo_labels(class_names: Sequence[str]) -> Entry:
+    """A data set of predictions but for its images and annotations, whose ids `number` gives."""
     ids = category_ids(class_names)
-    numbered = [{'id': number, **image} for number, (image, _) in enumerate(images, 1)]
-    predictions = [(image['id'], one) for image, (_, found) in zip(numbered, images, strict=True) for one in found]
-    return {
-        'images': numbered,
-        'annotations': [
-            {'id': number, 'image_id': image_id, **one, 'category_id': ids[one['category_id']]}
-            for number, (image_id, one) in enumerate(predictions, 1)
-        ],
-        'categories': [{'id': ids[label], 'name': name} for label, name in enumerate(class_names)],
-    }
+    return {'categories': [{'id': ids[label], 'name': name} for label, name in enumerate(class_names)]}
+
+
+def number(
+    images: Iterable[tuple[Entry, Sequence[Entry]]], categories: Sequence[Any]
+) -> Iterator[tuple[Entry, list[Entry]]]:
+    """Ids for images and their predictions, from 1 in the order given; `categories` has the id of each label."""
+    ids = count(1)
+    for image_id, (image, found) in enumerate(images, 1):
+        yield (
+            {'id': image_id, **image},
+            [
+                {'id': next(ids), 'image_id': image_id, **one, 'category_id': categories[one['category_id']]}
+                for one in found
+            ],
+        )
 
 
 def predictions(instances: Instances) -> list[Entry]:

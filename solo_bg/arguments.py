@@ -12,6 +12,7 @@ from typing import NoReturn
 import solo_bg
 from solo_bg.fills import COLOUR, FILLS, GIVEN
 from solo_bg.inputs import FORMATS
+from solo_bg.shards import WHOLE, Shard
 from solo_bg.sources import SOURCES
 from solo_bg.styles import STYLES
 
@@ -27,6 +28,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     rest, cfg_options = take_cfg_options(argv, parser)
     args = parser.parse_intermixed_args(rest)
     args.cfg_options = cfg_options
+    if args.merge:
+        return args
     if args.source == 'gt':
         args.paths = ['', '', *args.paths]  # no model: every positional argument is an input
     elif not args.paths:
@@ -41,6 +44,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if unknown := [style for style in args.styles if style not in STYLES]:
         parser.error(f'no style named {", ".join(unknown)}; the styles are {", ".join(STYLES)}')
     check_annotated(args, parser)
+    if args.shard.count > 1 and args.overwrite:
+        parser.error('--overwrite would delete what other shards write; delete the results once, then start the shards')
     return args
 
 
@@ -144,6 +149,12 @@ def add_running(option: Callable[..., argparse.Action]) -> None:
     option('--trust-checkpoint', action='store_true', help=trust)
     option('--cfg-options', metavar='K=V', help="override the config, mmdet's way: K=V [K=V ...]")
     option('--limit', type=count, metavar='N', help='only the first N images')
+    option('--resume', action='store_true', help='go on where an earlier run into OUT ended')
+    option('--overwrite', action='store_true', help='delete what an earlier run wrote to OUT, and nothing else')
+    threads = 'that the model computes with (torch chooses); another number may round differently'
+    option('--threads', type=count, metavar='N', help=threads)
+    option('--shard', type=shard, default=WHOLE, metavar='I/N', help='only part I, from 0, of N equal parts')
+    option('--merge', type=Path, metavar='OUT', help='end what the shards began: one manifest; needs nothing else')
     option('--dry-run', action='store_true', help='show the plan and an estimate of the disk space, do nothing')
     option('--quiet', action='store_true', help='print errors only')
     option('--version', action='version', version=f'solo_bg {solo_bg.__version__}')
@@ -210,6 +221,13 @@ def mix(text: str) -> list[tuple[str, float]]:
     if end != len(text) or sum(weight for _, weight in parts) <= 0:
         raise argparse.ArgumentTypeError(f'expected fills with weights such as zero:0.5,noise:0.5, got {text!r}')
     return parts
+
+
+def shard(text: str) -> Shard:
+    match = re.fullmatch(r'(\d+)/(\d+)', text)
+    if not match or int(match[1]) >= int(match[2]):
+        raise argparse.ArgumentTypeError(f'expected I/N with I from 0 to N - 1, such as 0/4, got {text}')
+    return Shard(int(match[1]), int(match[2]))
 
 
 def percent(text: str) -> int:

@@ -6,6 +6,7 @@ Torch and mmdet are imported when an object needs them.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from solo_bg.arguments import CLONE
 from solo_bg.errors import ImageError, SetupError
+from solo_bg.shards import Shard, cores
 
 CHECKPOINTS = CLONE / 'checkpoints' if (CLONE / 'checkpoints').is_dir() else Path('checkpoints')
 
@@ -55,12 +57,29 @@ def open_model(args: argparse.Namespace) -> Segmenter:
     return Segmenter(
         config,
         checkpoint,
-        args.device,
+        own_device(args.device),
         cfg_options,
         precision=args.precision,
         lazy=not args.stock_head,
         trust_checkpoint=args.trust_checkpoint,
     )
+
+
+def own_device(device: str) -> str:
+    """Under torchrun each process of a machine takes a GPU of its own."""
+    import torch
+
+    if device not in ('auto', 'cuda') or 'LOCAL_RANK' not in os.environ or not torch.cuda.is_available():
+        return device
+    return f'cuda:{int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count()}'
+
+
+def set_threads(threads: int | None, shard: Shard) -> None:
+    """The number of threads that the model computes with. torchrun gives every process one; a fair share is more."""
+    import torch
+
+    if threads or shard.launched:
+        torch.set_num_threads(threads or cores())
 
 
 def find_model(config: str, checkpoint: str) -> tuple[str, str]:
@@ -133,6 +152,17 @@ def make_options(args: argparse.Namespace, fill: Fill | None = None, on_cuda: bo
         quality=args.quality,
         **chosen,
     )
+
+
+def describe_dataset(options: Options, annotations: Annotations | None, source: Source) -> dict[str, Any] | None:
+    """What annotations.json will hold beside images and annotations, as `manifest.finish` wants it."""
+    from solo_bg.annotations import pseudo_labels
+
+    if 'eliminated' not in options.styles:
+        return None
+    if annotations:
+        return {'head': annotations.head, 'numbered': False}
+    return {'head': pseudo_labels(source.class_names), 'numbered': True}
 
 
 def make_fill(args: argparse.Namespace, images: Sequence[ImageFile]) -> Fill:

@@ -1,4 +1,4 @@
-"""The terminal: arguments -> objects -> pipeline. The only print, progress bar and exit code.
+"""The terminal: arguments -> objects -> pipeline. The only exit code; `report.py` prints.
 
 Torch and mmdet are imported when the work starts, so that help and mistakes are answered at once.
 """
@@ -7,95 +7,172 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
-import time
+import threading
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING
 
-import solo_bg
 from solo_bg.arguments import parse
 from solo_bg.errors import ImageError, SetupError
+from solo_bg.report import Tally, progress, show_failures, show_plan, show_summary
+from solo_bg.shards import Shard, launched_shard
 from solo_bg.styles import STYLES
 
 if TYPE_CHECKING:
-    from solo_bg.coco import Annotations, Matches
+    from solo_bg.coco import Annotations, Labels, Matches
     from solo_bg.inputs import ImageFile
     from solo_bg.journal import Record
     from solo_bg.pipeline import Options
-    from solo_bg.segmenter import Segmenter
 
-REASONS_SHOWN = 5
-ALWAYS_SHOWN = ('done', 'empty', 'failed')  # in the summary, be there any or not
-BYTES_A_PIXEL = {  # tools/benchmark.py disk, on 100 photographs of COCO, a third of whose pixels are foreground
-    'eliminated': {'.png': 0.72, '.jpg': 0.22, '.webp': 0.52},
-    'overlay': {'.png': 0.61, '.jpg': 0.18, '.webp': 0.43},
-    'mask': {'.png': 0.01},
-    'labels': {'.png': 0.02},
-    'cutout': {'.png': 2.24, '.webp': 1.42},
-}
+
+class Interrupted(BaseException):
+    """SIGTERM came. As KeyboardInterrupt, no `except Exception` stops it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code: 0 all done, 1 some inputs failed, 2 nothing could start, 130 interrupted."""
+    """Run the command.
+
+    Returns:
+        the exit code: 0 all done, 1 some inputs failed, 2 nothing could start, 130 interrupted, 143 terminated.
+    """
     args = parse(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a broken image is reported by us
     warnings.filterwarnings('ignore', module='PIL.TiffImagePlugin')  # so are a TIFF's damaged tags, if they matter
     try:
-        return run(args)
+        with sigterm_raises():
+            return merge(args.merge) if args.merge else run(args)
     except SetupError as error:
         print(f'eliminate_bg: error: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
     except ImageError as error:  # the manifest itself could not be written
         print(f'eliminate_bg: error: {error}', file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print('eliminate_bg: interrupted; the manifest lists what was done', file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, Interrupted) as stop:
+        print('eliminate_bg: interrupted; the same command with --resume goes on from here', file=sys.stderr)
+        return 130 if isinstance(stop, KeyboardInterrupt) else 143
+
+
+@contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """SIGTERM as an exception, as Ctrl-C is: images in flight end, and the journal is whole."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done: images, the names of their results, what is annotated, and what has no partner there."""
+
+    images: Sequence[ImageFile]
+    names: Sequence[str]
+    annotations: Annotations | None
+    labels: Labels | None
+    unmatched: Sequence[Record]
 
 
 def run(args: argparse.Namespace) -> int:
     """List, open the model, send every image down the line, report."""
-    from solo_bg import assemble, files, inputs, journal
+    from solo_bg import assemble, manifest, outfolder
+
+    shard = launched_shard() or args.shard
+    work = find_work(args)
+    plan = assemble.make_options(args)
+    refuse_overwriting(work, plan, args.ann)
+    if args.dry_run:
+        return show_plan(work.images, plan)
+    with outfolder.claim(args.out, shared=shard.count > 1):
+        if not shard.launched or shard.index == 0:
+            outfolder.make_ready(args.out, shard, args.resume, args.overwrite)
+        shard.wait()
+        tally = eliminate(args, work, shard)
+        shard.wait()
+        if shard.launched and shard.index == 0:
+            manifest.merge(args.out)
+    if not args.quiet:
+        show_summary(tally, args.out)
+    show_failures(tally)
+    return 1 if tally.failed and not shard.launched else 0  # torchrun would kill the neighbours
+
+
+def find_work(args: argparse.Namespace) -> Work:
+    from solo_bg import assemble, inputs
+    from solo_bg.coco import Labels
 
     images = inputs.list_images(args.inputs, skip=[os.path.abspath(args.out / style) for style in STYLES])
     if not any(os.path.lexists(image.path) for image in images):
         raise SetupError(f'no images in {", ".join(args.inputs)}; expected image files, folders of them, or @list.txt')
     annotations = assemble.open_annotations(args.ann) if args.ann else None
-    images, matches, records = match(images, annotations)
+    images, matches, unmatched = match(images, annotations)
     images = images[: args.limit]
     if not images:
         raise SetupError(f'none of the images in {", ".join(args.inputs)} is in {args.ann}')
-    plan = assemble.make_options(args)
-    refuse_overwriting(images, plan, args.ann)
-    if args.dry_run:
-        return show_plan(images, plan)
-
-    files.make_folder(args.out)
-    segmenter = None if args.source == 'gt' else assemble.open_model(args)
-    source = assemble.make_source(args, segmenter, annotations)
-    fill = assemble.make_fill(args, images)
-    options = assemble.make_options(args, fill, on_cuda=segmenter is not None and segmenter.device.type == 'cuda')
-    from solo_bg import pipeline
-    from solo_bg.annotations import pseudo_labels
-    from solo_bg.coco import Labels
-
     labels = Labels(annotations, matches.found) if annotations and matches else None
-    journal.write_run(args.out, describe_run(segmenter, options))
-    try:
-        for record in progress(pipeline.run(images, source, options, labels), len(images), args.quiet):
-            records.append(record)
-    finally:
-        journal.write_manifest(args.out, records)
-        carried = [record.carried for record in sorted(records, key=lambda one: one.input) if record.carried]
-        if 'eliminated' in options.styles:
-            coco = annotations.carry(carried) if annotations else pseudo_labels(carried, source.class_names)
-            journal.write_annotations(args.out, coco)
-    if not args.quiet:
-        show_summary(records, args.out)
-    return report_failures(records)
+    return Work(images, inputs.output_names(images), annotations, labels, unmatched)
+
+
+def eliminate(args: argparse.Namespace, work: Work, shard: Shard) -> Tally:
+    """This shard's images, each into the journal as it is done; a run of one shard ends with the sorted manifest."""
+    from solo_bg import assemble, manifest, outfolder, pipeline, provenance
+    from solo_bg.journal import Journal
+
+    assemble.set_threads(args.threads, shard)
+    segmenter = None if args.source == 'gt' else assemble.open_model(args)
+    source = assemble.make_source(args, segmenter, work.annotations)
+    fill = assemble.make_fill(args, work.images)
+    options = assemble.make_options(args, fill, on_cuda=segmenter is not None and segmenter.device.type == 'cuda')
+    dataset = assemble.describe_dataset(options, work.annotations, source)
+    facts = provenance.describe(args, segmenter, options) | {'shards': shard.count}
+    before = manifest.read_run(args.out, shard)
+    for change in provenance.what_changed(before, facts):
+        print(f'eliminate_bg: warning: {change}; masks may differ by a few pixels', file=sys.stderr)
+    tally, journal = Tally(), Journal(args.out, facts['key'], shard)
+    if shard.index == 0:
+        same = before.get('key', facts['key']) == facts['key']
+        outfolder.settle(journal, work.images, work.names, options, same)
+        for record in work.unmatched:
+            journal.add(record)
+            tally.add(record)
+    if shard.count > 1:  # for the merge
+        facts['dataset'] = dataset
+    manifest.write_run(args.out, facts, shard)
+    images, names = shard.part(work.images), shard.part(work.names)
+    records = pipeline.run(images, source, options, work.labels, names, journal)
+    for record in progress(records, len(images), args.quiet or shard.index > 0):
+        journal.add(record)
+        tally.add(record)
+    journal.close()
+    if shard.count == 1:
+        manifest.finish(args.out, 1, dataset)
+    manifest.write_run(args.out, facts | {'end': provenance.now()}, shard)
+    return tally
+
+
+def merge(out: Path) -> int:
+    """`--merge`: what the shards left, as one run leaves it."""
+    from solo_bg import manifest, outfolder
+
+    with outfolder.claim(out):
+        statuses, unfinished = manifest.merge(out)
+    for name in unfinished:
+        print(f'eliminate_bg: {name} has not ended; run it with --resume, then merge again', file=sys.stderr)
+    print(', '.join(f'{count} {status}' for status, count in sorted(statuses.items())))
+    return 1 if unfinished or statuses['error'] or statuses['missing'] else 0
 
 
 def match(
@@ -120,111 +197,17 @@ def match(
     return [image for image in images if image.shown not in unlabelled | ambiguous], matches, records
 
 
-def refuse_overwriting(images: Sequence[ImageFile], options: Options, ann: Path | None) -> None:
+def refuse_overwriting(work: Work, options: Options, ann: Path | None) -> None:
     """Raise SetupError if a result would take the place of an input."""
-    from solo_bg.inputs import output_names
     from solo_bg.journal import ANNOTATIONS
 
     if ann and os.path.realpath(ann) == os.path.realpath(options.out / ANNOTATIONS):
         raise SetupError(f'the annotations of the results would replace {ann}; choose another --out')
     out = os.path.join(os.path.realpath(options.out), '')
-    given = {path for image in images if (path := os.path.realpath(image.path)).startswith(out)}
+    given = {path for image in work.images if (path := os.path.realpath(image.path)).startswith(out)}
     if not given:
         return
-    for image, name in zip(images, output_names(images), strict=True):
+    for image, name in zip(work.images, work.names, strict=True):
         for style in options.styles:
             if os.path.realpath(options.out / options.output(style, name)) in given:
                 raise SetupError(f'the {style} picture of {image.shown} would replace an input; choose another --out')
-
-
-def describe_run(segmenter: Segmenter | None, options: Options) -> dict[str, Any]:
-    """What `run.json` says. Another number of threads or images per forward pass may round differently."""
-    import mmdet
-    import torch
-
-    versions = {'solo_bg': solo_bg.__version__, 'torch': torch.__version__, 'mmdet': mmdet.__version__}
-    model = None
-    if segmenter:
-        model = {'device': str(segmenter.device), 'precision': segmenter.precision, 'lazy': segmenter.lazy}
-        model |= {'threads': torch.get_num_threads(), 'batch_size': options.batch_size}
-    return {'command': sys.argv, 'versions': versions, 'model': model, 'workers': options.workers}
-
-
-def show_plan(images: Sequence[ImageFile], options: Options) -> int:
-    """`--dry-run`: what would be written where, and about how large."""
-    from solo_bg.files import image_size
-    from solo_bg.inputs import output_names
-
-    for image, name in list(zip(images, output_names(images), strict=True))[:10]:
-        print(f'{image.shown} -> {", ".join(options.output(style, name) for style in options.styles)}')
-    if len(images) > 10:
-        print(f'... and {len(images) - 10} more')
-    sizes = [image_size(image.path) for image in images]
-    pixels = sum(width * height for width, height in filter(None, sizes))
-    estimate = sum(pixels * BYTES_A_PIXEL[style][Path(options.output(style, 'x')).suffix] for style in options.styles)
-    print(f'{len(images)} images ({sizes.count(None)} unreadable), {pixels / 1e6:.1f} million pixels')
-    print(f'about {estimate / 1e6:.1f} MB in {options.out}, if a third of each image is foreground')
-    return 0
-
-
-def progress(records: Iterable[Record], total: int, quiet: bool) -> Iterator[Record]:
-    """Pass the records on; meanwhile a bar with images/s on a terminal, a line now and then elsewhere."""
-    if quiet:
-        yield from records
-    elif sys.stderr.isatty():
-        yield from show_bar(records, total)
-    else:
-        yield from show_lines(records, total)
-
-
-def show_bar(records: Iterable[Record], total: int) -> Iterator[Record]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    rate = TextColumn('{task.fields[rate]:.1f} images/s')
-    columns = BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task, start = bar.add_task('', total=total, rate=0.0), time.perf_counter()
-        for number, record in enumerate(records, 1):
-            bar.update(task, completed=number, rate=number / (time.perf_counter() - start))
-            yield record
-
-
-def show_lines(records: Iterable[Record], total: int, every: float = 10.0) -> Iterator[Record]:
-    start = shown = time.perf_counter()
-    for number, record in enumerate(records, 1):
-        now = time.perf_counter()
-        if now - shown > every or number == total:
-            shown = now
-            print(f'{number}/{total} images, {number / (now - start):.1f} images/s', file=sys.stderr, flush=True)
-        yield record
-
-
-def show_summary(records: Sequence[Record], out: Path) -> None:
-    """How many are done, empty and failed, what was decided about annotations, and where the pictures are."""
-    from rich.console import Console
-    from rich.table import Table
-
-    counted = Counter(record.status for record in records)
-    columns = {'done': 'ok', 'empty': 'empty', 'rejected': 'rejected', 'unlabelled': 'unlabelled', 'missing': 'missing'}
-    columns['failed'] = 'error'
-    shown = {title: counted[status] for title, status in columns.items() if counted[status] or title in ALWAYS_SHOWN}
-    decided: Counter[str] = Counter()
-    for record in [record for record in records if record.outputs]:
-        decided.update({rule: len(ids) for rule, ids in record.decisions.items()})
-    shown |= {'instances': sum(record.instances for record in records if record.outputs)}
-    shown |= {f'annotations: {rule}': count for rule, count in decided.items()}
-    table = Table(*shown)
-    table.add_row(*map(str, shown.values()))
-    Console().print(table)
-    print(f'results in {out}')
-
-
-def report_failures(records: Sequence[Record]) -> int:
-    """Name the first few failures; the exit code."""
-    reasons = [f'{record.input}: {record.error}' for record in records if record.error]
-    for reason in reasons[:REASONS_SHOWN]:
-        print(f'eliminate_bg: {reason}', file=sys.stderr)
-    if len(reasons) > REASONS_SHOWN:
-        print(f'eliminate_bg: and {len(reasons) - REASONS_SHOWN} more; the manifest has all', file=sys.stderr)
-    return 1 if reasons else 0

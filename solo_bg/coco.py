@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -83,19 +83,10 @@ class Annotations:
         instances = Instances(torch.from_numpy(masks), labels, torch.ones(len(entries)), self.class_names)
         return Labelled(image, entries, instances)
 
-    def carry(self, images: Iterable[tuple[Entry, Sequence[Entry]]]) -> Entry:
-        """The data set of the images written, in its own order: everything else as it was."""
-        carried = {image['id']: (image, {one['id']: one for one in entries}) for image, entries in images}
-        nothing: tuple[Entry, dict[Any, Entry]] = ({}, {})
-        return {
-            **self.coco,
-            'images': [carried[image['id']][0] for image in self.coco['images'] if image['id'] in carried],
-            'annotations': [
-                entries[one['id']]
-                for one in self.coco['annotations']
-                if one['id'] in (entries := carried.get(one['image_id'], nothing)[1])
-            ],
-        }
+    @property
+    def head(self) -> Entry:
+        """Everything but the images and the annotations."""
+        return {key: value for key, value in self.coco.items() if key not in ('images', 'annotations')}
 
 
 @dataclass(frozen=True)

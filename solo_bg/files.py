@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import itertools
 import json
 import os
+import platform
+import re
 import tempfile
-import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -19,18 +23,23 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from solo_bg.errors import ImageError, SetupError
 
 Pixels = NDArray[Any]
+HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+TEMPORARY = re.compile(r'\.([0-9a-f]{8})-(\d+)-[0-9a-f]+\.tmp')
+numbers = itertools.count()  # of the files written by this process
 # what Pillow raises at a file that it cannot open or decode
 PILLOW_ERRORS = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """The pixels of an image file, uint8 (H, W, 3), BGR.
+    """The pixels of an image file. Returns and raises as `decode_image` and `read_bytes`."""
+    return decode_image(read_bytes(path))
 
-    EXIF orientation is applied, alpha dropped, grey repeated, 16 bits cut to their high byte. The bytes are decoded
-    from memory: of a truncated JPEG `cv2.imread` makes a grey-filled picture where `cv2.imdecode` fails.
+
+def read_bytes(path: Path) -> bytes:
+    """All of a file.
 
     Raises:
-        ImageError: there is no such file, or it is no image that can be read whole.
+        ImageError: there is no such file, it cannot be read, or it is empty.
     """
     try:
         data = path.read_bytes()
@@ -40,6 +49,27 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise ImageError(f'cannot be read: {error}') from error
     if not data:
         raise ImageError('is empty (0 bytes)')
+    return data
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    hasher = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(2**20):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+def decode_image(data: bytes) -> NDArray[np.uint8]:
+    """The pixels of an image file's bytes, uint8 (H, W, 3), BGR.
+
+    EXIF orientation is applied, alpha dropped, grey repeated, 16 bits cut to their high byte. Bytes are decoded
+    from memory: of a truncated JPEG `cv2.imread` makes a grey-filled picture where `cv2.imdecode` fails.
+
+    Raises:
+        ImageError: it is no image that can be decoded whole.
+    """
     pixels = decode_with_pillow(data) if wants_pillow(data) else decode_with_opencv(data)
     if pixels is None:
         raise ImageError(f'is no image that can be decoded, or is truncated ({len(data)} bytes)')
@@ -156,23 +186,51 @@ def encode_webp(picture: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: under a temporary name, then renamed. Its folders are made.
+@contextmanager
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes its name, and the place of what has it, when all is written. Its folders are made.
 
     Raises:
         ImageError: it cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(f'.{os.getpid()}-{threading.get_ident():x}.tmp')
+    temporary = path.with_name(f'.{HOST}-{os.getpid()}-{next(numbers):x}.tmp')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_bytes(data)
+            with temporary.open('xb') as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:  # an interrupt too: nothing half-written stays
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise ImageError(f'cannot write {path}: {error.strerror or error}') from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all. Errors as in `open_atomically`."""
+    with open_atomically(path) as file:
+        file.write(data)
+
+
+def remove_temporaries(paths: Iterable[Path]) -> None:
+    """Delete those that a process of this machine was writing when it died."""
+    for path in paths:
+        match = TEMPORARY.fullmatch(path.name)
+        if match and match[1] == HOST and not is_alive(int(match[2])):
+            path.unlink(missing_ok=True)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def write_all(folder: Path, files: Mapping[str, bytes]) -> None:

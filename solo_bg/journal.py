@@ -1,18 +1,29 @@
-"""The manifest: what became of each input."""
+"""The manifest while it grows: what became of each input, a line at a time, so that a run can go on where it ended.
+
+A line counts once it is whole, and the last line of an input counts. `manifest.py` makes the sorted manifest of it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
-from solo_bg.files import write_bytes
+from solo_bg.errors import ImageError, SetupError
+from solo_bg.shards import WHOLE, Shard
 
 MANIFEST = 'manifest.jsonl'
+LABELS = 'annotations.jsonl'
 RUN = 'run.json'
 ANNOTATIONS = 'annotations.json'
+OF_A_SHARD = re.compile(r'manifest-(\d+)-of-(\d+)\.jsonl')
+UNMATCHED = ('missing', 'unlabelled')  # that the annotations and the images do not share
+FORGOTTEN = 'forgotten'  # takes back an earlier line
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,9 @@ class Record:
         iou: of what was found with what is annotated; None without annotations.
         decisions: what was done with annotations that the masks miss: rule -> ids; `by its box`: those that have no
             segmentation.
+        key: SHA-256 of the input and of all that the pictures depend on: while it stays, they need not be made again.
         carried: for annotations.json, not in the manifest: the image's entry and its annotations'.
+        before: made by an earlier run; not in the manifest.
     """
 
     input: str
@@ -45,26 +58,171 @@ class Record:
     error: str | None = None
     iou: float | None = None
     decisions: dict[str, list[Any]] = field(default_factory=dict)
+    key: str = ''
     carried: tuple[dict[str, Any], list[dict[str, Any]]] | None = None
+    before: bool = False
 
-    def line(self) -> str:
-        """The manifest's line."""
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says."""
         facts = asdict(replace(self, carried=None))
-        del facts['carried']
-        return json.dumps(facts) + '\n'
+        del facts['carried'], facts['before']
+        return facts
 
 
-def write_manifest(out: Path, records: Iterable[Record]) -> None:
-    """Write OUT/manifest.jsonl, a line an input, sorted by `input`."""
-    lines = [record.line() for record in sorted(records, key=lambda record: record.input)]
-    write_bytes(out / MANIFEST, ''.join(lines).encode())
+class Lines:
+    """A file of JSON objects, one a line, each with an `input`. Its index is in memory, the lines are not.
+
+    What comes after the last whole line is cut off as soon as a line is added. Any thread may read.
+
+    Attributes:
+        superseded: outputs that earlier lines of an input name.
+
+    Raises:
+        SetupError: the file is there but holds something else, or cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.superseded: set[str] = set()
+        self._where: dict[str, tuple[int, int]] = {}  # input -> offset and length of its last line
+        self._end = 0
+        self._guard = threading.Lock()
+        self._file: BinaryIO | None = None
+        if path.exists():
+            self._open('r+b')
+            self._load()
+
+    def _open(self, mode: str) -> None:
+        try:
+            self._file = cast(BinaryIO, self.path.open(mode, buffering=0))
+        except OSError as error:
+            raise SetupError(f'{self.path} cannot be opened: {error.strerror or error}') from error
+
+    def _load(self) -> None:
+        whole = 0
+        with self.path.open('rb') as lines:
+            for line in lines:
+                if line.endswith(b'\n'):
+                    whole += 1
+                    self._note(line)
+        if whole and not self._where:
+            raise SetupError(f'{self.path} is no journal of this tool; choose another --out')
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._where)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._where
+
+    def raw(self, name: str) -> bytes:
+        """The last line of an input, as it is."""
+        offset, length = self._where[name]
+        assert self._file
+        with self._guard:
+            self._file.seek(offset)
+            return self._file.read(length)
+
+    def get(self, name: str) -> dict[str, Any]:
+        """The last line of an input; empty if it has none."""
+        return dict(json.loads(self.raw(name))) if name in self._where else {}
+
+    def add(self, facts: Mapping[str, Any]) -> None:
+        """Append a line: it is with the system when this returns, and a process that dies does not lose it.
+
+        Raises:
+            ImageError: it cannot be written; what was written of it does not count.
+        """
+        if not self._file:
+            self._open('w+b')
+        assert self._file
+        line = json.dumps(facts).encode() + b'\n'
+        try:
+            with self._guard:
+                self._file.seek(self._end)
+                self._file.truncate()
+                if (written := self._file.write(line)) != len(line):
+                    raise OSError(f'{written} of {len(line)} bytes could be written')
+        except OSError as error:
+            raise ImageError(f'cannot write {self.path}: {error.strerror or error}') from error
+        self._note(line)
+
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
+
+    def _note(self, line: bytes) -> None:
+        """Index a line. One that is damaged does not count: its input is done again."""
+        try:
+            name = json.loads(line)['input']
+        except (ValueError, TypeError, KeyError):
+            name = None
+        if isinstance(name, str):
+            self.superseded.update(self.get(name).get('outputs', {}).values())
+            self._where[name] = self._end, len(line)
+        self._end += len(line)
 
 
-def write_run(out: Path, facts: Mapping[str, Any]) -> None:
-    """Write OUT/run.json: how the results were made, as far as it can change them."""
-    write_bytes(out / RUN, (json.dumps(facts, indent=2) + '\n').encode())
+class Journal:
+    """What is known of each input of OUT, and where what becomes known is written.
+
+    Args:
+        out: the folder of the results.
+        key: of all but the input that the pictures depend on.
+        shard: whose journal this is. Those of other shards, and of earlier runs, are only read.
+    """
+
+    def __init__(self, out: Path, key: str = '', shard: Shard = WHOLE) -> None:
+        self.out, self.run_key = out, key
+        own = out / shard.name(MANIFEST)
+        self.records, self.labels = open_pair(own)
+        others = [open_pair(path) for path in journals(out) if path != own]
+        self.pairs = [(self.records, self.labels), *others]
+
+    def key(self, data: bytes) -> str:
+        """Of an input that consists of these bytes."""
+        return hashlib.sha256(f'{self.run_key} {hashlib.sha256(data).hexdigest()}'.encode()).hexdigest()
+
+    def find(self, name: str, key: str) -> Record | None:
+        """What an earlier run made of this input, if it was made in the same way and did not fail."""
+        for records, labels in self.pairs:
+            facts = records.get(name)
+            if facts.get('key') != key or facts['status'] == 'error':
+                continue
+            if 'eliminated' not in facts['outputs']:
+                return Record(**facts, before=True)
+            if (label := labels.get(name)).get('key') == key:
+                return Record(**facts, carried=(label['image'], label['annotations']), before=True)
+        return None
+
+    def add(self, record: Record) -> None:
+        """Write down what became of an input. Its annotations go first: a record promises them."""
+        if record.before and self.records.get(record.input).get('key') == record.key:
+            return
+        if record.carried:
+            image, annotations = record.carried
+            self.labels.add({'input': record.input, 'key': record.key, 'image': image, 'annotations': annotations})
+        self.records.add(record.facts())
+
+    def earlier(self) -> Iterator[dict[str, Any]]:
+        """What all journals say of all inputs."""
+        for records, _ in self.pairs:
+            yield from (records.get(name) for name in records)
+
+    def forget(self, name: str) -> None:
+        self.records.add({'input': name, 'status': FORGOTTEN})
+
+    def close(self) -> None:
+        for pair in self.pairs:
+            for lines in pair:
+                lines.close()
 
 
-def write_annotations(out: Path, coco: Mapping[str, Any]) -> None:
-    """Write OUT/annotations.json, a COCO data set for OUT/eliminated."""
-    write_bytes(out / ANNOTATIONS, json.dumps(coco).encode())
+def journals(out: Path) -> list[Path]:
+    """The manifest and the journals of shards that are in OUT, the manifest last."""
+    shards = sorted(path for path in out.glob('manifest-*.jsonl') if OF_A_SHARD.fullmatch(path.name))
+    return [*shards, *(path for path in [out / MANIFEST] if path.exists())]
+
+
+def open_pair(manifest: Path) -> tuple[Lines, Lines]:
+    """A journal and that of the annotations beside it."""
+    return Lines(manifest), Lines(manifest.with_name(manifest.name.replace('manifest', 'annotations')))

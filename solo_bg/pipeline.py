@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,10 +21,10 @@ from solo_bg.backgrounds import random_of, zero
 from solo_bg.coco import Entry, Labels
 from solo_bg.compose import replace_background
 from solo_bg.errors import ImageError, ran_out_of_memory
-from solo_bg.files import encode_image, read_image, write_all
+from solo_bg.files import decode_image, encode_image, read_bytes, write_all
 from solo_bg.inputs import ImageFile, output_names
 from solo_bg.instances import Instances, Picture
-from solo_bg.journal import Record
+from solo_bg.journal import Journal, Record
 from solo_bg.sources import Source
 from solo_bg.styles import MASK_STYLES, load_style
 
@@ -68,6 +69,8 @@ class Job:
 
     image: ImageFile
     name: str
+    key: str = ''
+    record: Record | None = None
     picture: Picture | None = None
     instances: Instances | None = None
     drawn: dict[str, np.ndarray[Any, Any]] | None = None
@@ -88,18 +91,28 @@ class Job:
 
 
 def run(
-    images: Sequence[ImageFile], source: Source, options: Options, labels: Labels | None = None
+    images: Sequence[ImageFile],
+    source: Source,
+    options: Options,
+    labels: Labels | None = None,
+    names: Sequence[str] | None = None,
+    journal: Journal | None = None,
 ) -> Iterator[Record]:
     """Do all images; yield what became of each, in order.
 
     The model runs in the calling thread. Reading and preparing for it, and composing, encoding and writing after it,
     happen in `options.workers` threads, a batch and a few images ahead of it and behind it. An image that fails is an
-    `error`; the others go on. With `labels`, every image must be among them, and its annotations are carried over.
+    `error`; the others go on.
+
+    Args:
+        labels: every image must be among them, and its annotations are carried over.
+        names: of the results, one an image; made of `images` alone if not given.
+        journal: of earlier runs: what it knows to be made already is not made again.
     """
-    jobs = (Job(image, name) for image, name in zip(images, output_names(images), strict=True))
+    jobs = (Job(image, name) for image, name in zip(images, names or output_names(images), strict=True))
     depth = min(options.workers, MOST_AHEAD) + options.batch_size
     with single_threaded_pool(options.workers) as pool:
-        read_jobs = ahead(pool, lambda job: read(job, source, labels), jobs, depth)
+        read_jobs = ahead(pool, lambda job: read(job, source, options, labels, journal), jobs, depth)
         found_jobs = (job for batch in batches(read_jobs, options.batch_size) for job in segment(batch, source))
         yield from ahead(pool, lambda job: write(compose(job, options), options), found_jobs, depth)
 
@@ -113,7 +126,11 @@ def single_threaded_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
     threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield pool
+            try:
+                yield pool
+            except BaseException:  # an interrupt: what has begun ends, what waits does not begin
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
     finally:
         torch.set_num_threads(threads)
 
@@ -154,16 +171,33 @@ def step(jobs: Sequence[Job]) -> Iterator[None]:
         job.seconds += (time.perf_counter() - start) / len(jobs)
 
 
-def read(job: Job, source: Source, labels: Labels | None) -> Job:
+def read(job: Job, source: Source, options: Options, labels: Labels | None, journal: Journal | None) -> Job:
     with step([job]):
-        pixels, shown = read_image(job.image.path), job.image.shown
+        data = read_bytes(job.image.path)
+        if journal:
+            job.key = journal.key(data)
+            job.record = find_made(journal, job, options)
+        if job.record:
+            return job
+        pixels, shown = decode_image(data), job.image.shown
         annotated = labels(shown, (pixels.shape[0], pixels.shape[1])) if labels else None
         job.picture = source.prepare(Picture(job.name, shown, pixels, annotated=annotated))
     return job
 
 
+def find_made(journal: Journal, job: Job, options: Options) -> Record | None:
+    """What the journal says of this input, if its pictures are where they would be written now."""
+    record = journal.find(job.image.shown, job.key)
+    if not record or any(
+        path != options.output(style, job.name) or not os.path.isfile(options.out / path)
+        for style, path in record.outputs.items()
+    ):
+        return None
+    return record
+
+
 def segment(batch: list[Job], source: Source) -> list[Job]:
-    """Find the instances of those that were read. If one fails its batch, each is tried alone."""
+    """Find the instances of those that were read. If they fail together, each half of them is tried."""
     good = [job for job in batch if job.picture is not None]
     if good:
         with step(good):
@@ -172,7 +206,8 @@ def segment(batch: list[Job], source: Source) -> list[Job]:
     if len(good) > 1 and good[0].error:
         for job in good:
             job.error = None
-            segment([job], source)
+        segment(good[: len(good) // 2], source)
+        segment(good[len(good) // 2 :], source)
     return batch
 
 
@@ -229,6 +264,8 @@ def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:
 
 def write(job: Job, options: Options) -> Record:
     """Encode all pictures, then write them: all or none."""
+    if job.record:
+        return job.record
     drawn = job.drawn or {}
     outputs = {style: options.output(style, job.name) for style in drawn}
     with step([job]):
@@ -251,5 +288,6 @@ def write(job: Job, options: Options) -> Record:
         error=job.error,
         iou=None if job.iou is None else round(job.iou, 6),
         decisions=job.decisions,
+        key=job.key,
         carried=carried,
     )

@@ -71,6 +71,7 @@ class Segmenter:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.config = load_config(config, cfg_options)
+        self.checkpoint = Path(checkpoint)
         self.lazy = choose_head(self.config, lazy)
         weights = load_checkpoint(checkpoint, trust_checkpoint)
         init_default_scope('mmdet')

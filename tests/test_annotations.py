@@ -8,8 +8,10 @@ import torch
 from pycocotools.coco import COCO
 
 from solo_bg import Instances
-from solo_bg.annotations import carry_over, category_ids, predictions, pseudo_labels
+from solo_bg.annotations import carry_over, category_ids, number, predictions, pseudo_labels
 from solo_bg.coco import Labelled, decode, encode
+from solo_bg.journal import Journal, Record
+from solo_bg.manifest import finish
 
 NAMES = ('round', 'other')
 
@@ -122,7 +124,7 @@ def test_pseudo_labels_load_in_pycocotools(tmp_path):
     instances = Instances(masks, torch.tensor([1, 0, 0]), torch.tensor([0.9, 0.5, 0.4]), NAMES)
     images = [({'file_name': 'b.png', 'height': 20, 'width': 30}, predictions(instances))]
     images.append(({'file_name': 'a.png', 'height': 20, 'width': 30}, predictions(instances[:1])))
-    (tmp_path / 'a.json').write_text(json.dumps(pseudo_labels(images, NAMES)))
+    (tmp_path / 'a.json').write_text(json.dumps(data_set(images, NAMES)))
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(tmp_path / 'a.json'))
     assert [(image['id'], image['file_name']) for image in coco.dataset['images']] == [(1, 'b.png'), (2, 'a.png')]
@@ -134,10 +136,21 @@ def test_pseudo_labels_load_in_pycocotools(tmp_path):
     assert [one['score'] for one in coco.imgToAnns[1]] == pytest.approx([0.9, 0.5])
 
 
-def test_classes_without_names_are_numbered():
+def data_set(images, class_names):
+    head = pseudo_labels(class_names)
+    numbered = list(number(images, [category['id'] for category in head['categories']]))
+    return {**head, 'images': [one for one, _ in numbered], 'annotations': [one for _, all in numbered for one in all]}
+
+
+def test_classes_without_names_are_numbered_when_the_data_set_is_written(tmp_path):
     mask = torch.ones(1, 2, 2, dtype=torch.bool)
     entry = {'file_name': 'a.png', 'height': 2, 'width': 2}
-    coco = pseudo_labels([(entry, predictions(Instances(mask, torch.tensor([2]), torch.ones(1))))], ())
+    found = predictions(Instances(mask, torch.tensor([2]), torch.ones(1)))
+    journal = Journal(tmp_path)
+    journal.add(Record('a', 'ok', {'eliminated': 'eliminated/a.png'}, carried=(entry, found)))
+    journal.close()
+    finish(tmp_path, 1, {'head': pseudo_labels(()), 'numbered': True})
+    coco = json.loads((tmp_path / 'annotations.json').read_text())
     assert coco['annotations'][0]['category_id'] == 3 and [one['name'] for one in coco['categories']] == ['0', '1', '2']
 
 

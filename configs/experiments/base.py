@@ -7,11 +7,11 @@ _base_ = '../solo_bg_tiny.py'
 custom_imports = dict(imports=['solo_bg.mmdet_plugin.eliminate_background'], allow_failed_imports=False)
 
 root = '{{$SOLO_BG_EXPERIMENT:data/experiment/scenes}}/'
-size = (192, 192)
+size = (160, 160)
 load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
 augment = [
     dict(type='RandomFlip', prob=0.5),
-    dict(type='RandomResize', scale=(264, 192), ratio_range=(0.7, 1.4), keep_ratio=True),
+    dict(type='RandomResize', scale=(220, 160), ratio_range=(0.7, 1.4), keep_ratio=True),
     dict(type='RandomCrop', crop_size=size, crop_type='absolute', recompute_bbox=True, allow_negative_crop=True),
     dict(type='Pad', size=size, pad_val=dict(img=(114, 114, 114), masks=0)),
     dict(type='PhotoMetricDistortion'),
@@ -32,6 +32,12 @@ online = dict(
     data_prefix=dict(img='train/'), pipeline=[*load, dict(type='EliminateBackground', prob=0.5), *augment], **common
 )
 
+# a detector from scratch learns nothing in so short a training: the backbone starts from the bundled model's
+start = '{{ fileDirname }}/../../checkpoints/solo_bg_tiny.pth'
+model = dict(
+    backbone=dict(init_cfg=dict(_delete_=True, type='Pretrained', checkpoint=start, prefix='backbone.')),
+)
+
 train_dataloader = dict(
     _delete_=True,
     batch_size=8,
@@ -40,11 +46,17 @@ train_dataloader = dict(
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=original,
 )
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(220, 160), keep_ratio=True),
+    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
 test_dataloader = dict(
     batch_size=1,
     num_workers=0,
     persistent_workers=False,
-    dataset=dict(data_root=root, ann_file='test.json', data_prefix=dict(img='test/')),
+    dataset=dict(data_root=root, ann_file='test.json', data_prefix=dict(img='test/'), pipeline=test_pipeline),
 )
 test_evaluator = [
     dict(type='CocoMetric', ann_file=f'{root}test.json', metric='segm'),
@@ -52,7 +64,7 @@ test_evaluator = [
 ]
 val_cfg = val_dataloader = val_evaluator = None
 
-iterations = 300
+iterations = 400
 train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations + 1)
 optim_wrapper = dict(
     _delete_=True,
