@@ -6,7 +6,7 @@ DEMO := out/demo
 .PHONY: demo test lint bench clean
 
 demo: $(VENV)/installed  ## the main job, with the bundled model on the bundled images
-	$(BIN)/python tools/eliminate_bg.py -o $(DEMO) --on-empty black
+	$(BIN)/python tools/eliminate_bg.py -o $(DEMO) --on-empty black --resume
 	$(BIN)/python tools/contact_sheet.py $(DEMO)
 
 test: lint  ## everything but `slow` and `gpu`

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from solo_bg.arguments import parse
 from solo_bg.errors import ImageError, SetupError
-from solo_bg.report import Tally, progress, show_failures, show_plan, show_summary
+from solo_bg.report import Tally, progress, show_failures, show_merged, show_plan, show_summary
 from solo_bg.shards import Shard, launched_shard
 from solo_bg.styles import STYLES
 
@@ -103,8 +103,8 @@ def run(args: argparse.Namespace) -> int:
         tally = eliminate(args, work, shard)
         shard.wait()
         if shard.launched and shard.index == 0:
-            manifest.merge(args.out)
-    if not args.quiet:
+            show_merged(*manifest.merge(args.out))
+    if not args.quiet and not shard.launched:
         show_summary(tally, args.out)
     show_failures(tally)
     return 1 if tally.failed and not shard.launched else 0  # torchrun would kill the neighbours
@@ -169,9 +169,7 @@ def merge(out: Path) -> int:
 
     with outfolder.claim(out):
         statuses, unfinished = manifest.merge(out)
-    for name in unfinished:
-        print(f'eliminate_bg: {name} has not ended; run it with --resume, then merge again', file=sys.stderr)
-    print(', '.join(f'{count} {status}' for status, count in sorted(statuses.items())))
+    show_merged(statuses, unfinished)
     return 1 if unfinished or statuses['error'] or statuses['missing'] else 0
 
 

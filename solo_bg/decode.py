@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 import torch
@@ -43,6 +44,17 @@ class Measured(NamedTuple):
     masks: Tensor
     areas: Tensor
     maskness: Tensor
+
+
+@contextmanager
+def smaller_steps() -> Iterator[None]:
+    """Meanwhile a sixteenth is under way at once: slower, where memory has run out."""
+    before = dict(CHUNK)
+    CHUNK.update({device: size // 16 for device, size in CHUNK.items()})
+    try:
+        yield
+    finally:
+        CHUNK.update(before)
 
 
 def chunks(count: int, each: int, device: torch.device) -> Iterator[slice]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,6 +114,13 @@ def show_summary(tally: Tally, out: Path) -> None:
     table.add_row(*map(str, shown.values()))
     Console().print(table)
     print(f'results in {out}')
+
+
+def show_merged(statuses: Mapping[str, int], unfinished: Sequence[str]) -> None:
+    """What the shards did together, and which have not done it all."""
+    for name in unfinished:
+        print(f'eliminate_bg: {name} has not ended; run it with --resume, then merge again', file=sys.stderr)
+    print(', '.join(f'{count} {status}' for status, count in sorted(statuses.items())))
 
 
 def show_failures(tally: Tally) -> None:

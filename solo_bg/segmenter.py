@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from solo_bg import mmcv_ops
 from solo_bg.checkpoint import load_checkpoint, load_weights
 from solo_bg.config import array_pipeline, choose_head, find_class_names, load_config
+from solo_bg.decode import smaller_steps
 from solo_bg.errors import ImageError, SetupError, ran_out_of_memory
 from solo_bg.instances import Instances
 from solo_bg.results import as_instances
@@ -117,17 +119,30 @@ class Segmenter:
         return [found[index] for index in range(len(prepared))]
 
     def predict(self, batch: dict[str, list[Any]]) -> list[Instances]:
-        """One forward pass."""
+        """One forward pass. Where memory runs out, an image by itself is tried again with smaller steps.
+
+        Raises:
+            ImageError: memory ran out all the same; fewer images may fit.
+        """
+        for steps in (nullcontext, smaller_steps) if len(batch['inputs']) == 1 else (nullcontext,):
+            try:
+                with steps():
+                    return self.forward(batch)
+            except (MemoryError, RuntimeError) as error:
+                if not ran_out_of_memory(error):
+                    raise
+                reason = str(error)  # not the error itself: its traceback holds the tensors
+            if self.device.type == 'cuda':
+                torch.cuda.empty_cache()
+        raise ImageError(f'memory ran out in the model: {reason}')
+
+    def forward(self, batch: dict[str, list[Any]]) -> list[Instances]:
         dtype, reduced = PRECISIONS[self.precision], self.precision != 'fp32'
         try:
             with quiet_inference(), full_float32(), torch.autocast(self.device.type, dtype, enabled=reduced):
                 return self.find_lazily(batch) if self.lazy else self.find(batch)
         except NotImplementedError as error:  # an operator that mmcv compiles
             raise SetupError(str(error)) from error
-        except RuntimeError as error:
-            if not ran_out_of_memory(error):
-                raise
-            raise ImageError(f'memory ran out in the model: {error}') from error
 
     def find_lazily(self, batch: dict[str, list[Any]]) -> list[Instances]:
         """Ours: instances straight from the head."""

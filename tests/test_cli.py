@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from conftest import CHECKPOINT, CONFIG, ROOT
 from findable import save_weights
 from pycocotools.coco import COCO
 
-from solo_bg import assemble, cli, zoo
+from solo_bg import assemble, cli, report, zoo
 from solo_bg.scenes import draw_scene
 
 MODEL = [str(CONFIG), str(CHECKPOINT)]
@@ -43,14 +44,16 @@ def test_all_done_is_0(scenes, tmp_path, capsys):
     assert all((tmp_path / 'out' / path).exists() for line in lines for path in line['outputs'].values())
     printed = capsys.readouterr()
     assert 'done' in printed.out and '2/2 images' in printed.err
-    model = json.loads((tmp_path / 'out/run.json').read_text())['model']
-    assert model['threads'] >= 1 and (model['device'], model['precision'], model['lazy']) == ('cpu', 'fp32', True)
+    run = json.loads((tmp_path / 'out/run.json').read_text())
+    model = run['depends']['model']
+    assert (run['device'], model['precision'], model['lazy']) == ('cpu', 'fp32', True) and run['threads'] >= 1
+    assert model['checkpoint'] == hashlib.sha256(CHECKPOINT.read_bytes()).hexdigest()
 
 
 def test_the_head_and_the_precision_can_be_chosen(scenes, tmp_path):
     options = ['--device', 'cpu', '--stock-head', '--precision', 'bf16', '--on-empty', 'black', '--quiet']
     assert cli.main([*MODEL, str(scenes), '-o', str(tmp_path / 'out'), *options]) == 0
-    model = json.loads((tmp_path / 'out/run.json').read_text())['model']
+    model = json.loads((tmp_path / 'out/run.json').read_text())['depends']['model']
     assert (model['precision'], model['lazy']) == ('bf16', False)
 
 
@@ -129,7 +132,7 @@ def test_results_never_replace_an_input(scenes, tmp_path, capsys):
 
 def test_a_second_run_does_not_read_the_first_ones_results(scenes, capsys):
     for _ in range(2):
-        assert cli.main([*MODEL, str(scenes), '-o', str(scenes / 'out [x]'), '--on-empty', 'copy']) == 0
+        assert cli.main([*MODEL, str(scenes), '-o', str(scenes / 'out [x]'), '--on-empty', 'copy', '--overwrite']) == 0
         assert len(manifest(scenes / 'out [x]')) == 2
     assert f'results in {scenes}/out [x]\n' in capsys.readouterr().out
 
@@ -204,13 +207,13 @@ def test_one_pixel_and_slivers_are_done_or_reported(tmp_path):
 
 
 def test_progress_lines_where_there_is_no_terminal(capsys):
-    for _ in cli.show_lines(iter(range(3)), 3, every=0.0):
+    for _ in report.show_lines(iter(range(3)), 3, every=0.0):
         time.sleep(0.001)
     assert capsys.readouterr().err.count('images/s') == 3
 
 
 def test_progress_bar_passes_everything_on():
-    assert list(cli.show_bar(iter(range(5)), 5)) == list(range(5))
+    assert list(report.show_bar(iter(range(5)), 5)) == list(range(5))
 
 
 # ---- models by name
@@ -271,7 +274,7 @@ def test_annotations_alone_need_no_model(data, tmp_path, capsys):
     assert [line['status'] for line in lines] == ['ok'] * 4 and all(line['iou'] == 1 for line in lines)
     assert set(lines[0]['classes']) <= {'round', 'other'}
     run_json = json.loads((tmp_path / 'out/run.json').read_text())
-    assert run_json['model'] is None and run_json['workers'] == 2
+    assert run_json['depends']['model'] is None and run_json['workers'] == 2
 
 
 def test_files_and_annotations_that_do_not_meet(data, tmp_path, capsys):
@@ -281,7 +284,7 @@ def test_files_and_annotations_that_do_not_meet(data, tmp_path, capsys):
     status = {line['input'].removeprefix(f'{tmp_path}/images/'): line['status'] for line in manifest(tmp_path / 'out')}
     assert status == {'0.png': 'missing', '2.png': 'ok', 'new.png': 'unlabelled', 'sub/1.png': 'ok', 'sub/3.png': 'ok'}
     written = json.loads((tmp_path / 'out/annotations.json').read_text())
-    assert [image['id'] for image in written['images']] == [51, 52, 53]
+    assert sorted(image['id'] for image in written['images']) == [51, 52, 53]
     assert not (tmp_path / 'out/eliminated/new.png').exists()
     printed = capsys.readouterr()
     assert '0.png: is in the annotations' in printed.err and 'unlabelled' in printed.out and 'missing' in printed.out

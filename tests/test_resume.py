@@ -272,7 +272,7 @@ def test_one_run_completes_what_shards_began_and_shards_what_one_run_began(label
 
 
 def torchrun(words, out, *more):
-    launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--master-port', '0']
+    launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
     words = [*launcher, TOOL[1], *words, '-o', str(out), *more]
     return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 

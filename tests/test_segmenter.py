@@ -216,3 +216,24 @@ def test_cuda_finds_the_same(segmenter):
     (ours,), (cpu,) = there([image]), segmenter([image])
     assert ours.device.type == 'cuda' and len(ours) == len(cpu)
     torch.testing.assert_close(ours.scores.cpu(), cpu.scores, rtol=1e-3, atol=1e-3)
+
+
+def test_where_memory_runs_out_smaller_steps_are_tried_for_an_image_alone(segmenter, monkeypatch):
+    from solo_bg import decode
+
+    image, sizes, real = draw_scene(1, 64, 96)[0], [], segmenter.find_lazily
+
+    def find(batch):
+        sizes.append((len(batch['inputs']), decode.CHUNK['cpu']))
+        if sizes[-1] != (1, usual // 16):
+            raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB')
+        return real(batch)
+
+    usual, (expected,) = decode.CHUNK['cpu'], segmenter([image])
+    monkeypatch.setattr(segmenter, 'find_lazily', find)
+    (found,) = segmenter([image])
+    assert sizes == [(1, usual), (1, usual // 16)] and decode.CHUNK['cpu'] == usual
+    assert torch.equal(found.masks, expected.masks)
+    with pytest.raises(ImageError, match='memory ran out'):
+        segmenter([image, image])
+    assert sizes[2:] == [(2, usual)]
