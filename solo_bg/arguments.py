@@ -44,6 +44,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if unknown := [style for style in args.styles if style not in STYLES]:
         parser.error(f'no style named {", ".join(unknown)}; the styles are {", ".join(STYLES)}')
     check_annotated(args, parser)
+    if args.shard.count > 1 and args.engine == 'ray':
+        parser.error('--shard and --engine ray exclude each other: Ray makes the parts itself')
     if args.shard.count > 1 and args.overwrite:
         parser.error('--overwrite would delete what other shards write; delete the results once, then start the shards')
     return args
@@ -154,6 +156,11 @@ def add_running(option: Callable[..., argparse.Action]) -> None:
     threads = 'that the model computes with (torch chooses); another number may round differently'
     option('--threads', type=count, metavar='N', help=threads)
     option('--shard', type=shard, default=WHOLE, metavar='I/N', help='only part I, from 0, of N equal parts')
+    engines = 'images go through this process (local), or through the actors of Ray, one model each (ray)'
+    option('--engine', choices=('local', 'ray'), default='local', help=engines)
+    option(
+        '--ray-address', metavar='A', help="of a Ray that runs: auto, or HOST:PORT (it starts one of this machine's)"
+    )
     option('--merge', type=Path, metavar='OUT', help='end what the shards began: one manifest; needs nothing else')
     option('--dry-run', action='store_true', help='show the plan and an estimate of the disk space, do nothing')
     option('--quiet', action='store_true', help='print errors only')

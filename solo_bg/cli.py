@@ -27,7 +27,7 @@ from solo_bg.styles import STYLES
 if TYPE_CHECKING:
     from solo_bg.coco import Annotations, Labels, Matches
     from solo_bg.inputs import ImageFile
-    from solo_bg.journal import Record
+    from solo_bg.journal import Journal, Record
     from solo_bg.pipeline import Options
 
 
@@ -152,7 +152,10 @@ def eliminate(args: argparse.Namespace, work: Work, shard: Shard) -> Tally:
         facts['dataset'] = dataset
     manifest.write_run(args.out, facts, shard)
     images, names = shard.part(work.images), shard.part(work.names)
-    records = pipeline.run(images, source, options, work.labels, names, journal)
+    if args.engine == 'ray':
+        records = start_ray(args, work, journal)
+    else:
+        records = pipeline.run(images, source, options, work.labels, names, journal)
     for record in progress(records, len(images), args.quiet or shard.index > 0):
         journal.add(record)
         tally.add(record)
@@ -161,6 +164,14 @@ def eliminate(args: argparse.Namespace, work: Work, shard: Shard) -> Tally:
         manifest.finish(args.out, 1, dataset)
     manifest.write_run(args.out, facts | {'end': provenance.now()}, shard)
     return tally
+
+
+def start_ray(args: argparse.Namespace, work: Work, journal: Journal) -> Iterator[Record]:
+    try:
+        from solo_bg import ray_engine
+    except ImportError as error:
+        raise SetupError(f'--engine ray needs Ray ({error}); pip install "solo_bg[ray]"') from error
+    return ray_engine.run(args, work, journal)
 
 
 def merge(out: Path) -> int:

@@ -162,7 +162,24 @@ class Lines:
         self._end += len(line)
 
 
-class Journal:
+class Memory:
+    """What earlier runs made: input -> record."""
+
+    def __init__(self, run_key: str = '', records: Mapping[str, Record] | None = None) -> None:
+        self.run_key = run_key
+        self.known = records or {}
+
+    def key(self, data: bytes) -> str:
+        """Of an input that consists of these bytes."""
+        return hashlib.sha256(f'{self.run_key} {hashlib.sha256(data).hexdigest()}'.encode()).hexdigest()
+
+    def find(self, name: str, key: str) -> Record | None:
+        """What was made of this input, if it was made in the same way and did not fail."""
+        record = self.known.get(name)
+        return record if record and record.key == key else None
+
+
+class Journal(Memory):
     """What is known of each input of OUT, and where what becomes known is written.
 
     Args:
@@ -172,27 +189,26 @@ class Journal:
     """
 
     def __init__(self, out: Path, key: str = '', shard: Shard = WHOLE) -> None:
-        self.out, self.run_key = out, key
+        super().__init__(key)
+        self.out = out
         own = out / shard.name(MANIFEST)
         self.records, self.labels = open_pair(own)
         others = [open_pair(path) for path in journals(out) if path != own]
         self.pairs = [(self.records, self.labels), *others]
 
-    def key(self, data: bytes) -> str:
-        """Of an input that consists of these bytes."""
-        return hashlib.sha256(f'{self.run_key} {hashlib.sha256(data).hexdigest()}'.encode()).hexdigest()
-
     def find(self, name: str, key: str) -> Record | None:
-        """What an earlier run made of this input, if it was made in the same way and did not fail."""
+        return next((record for record in self.found(name) if record.key == key), None)
+
+    def found(self, name: str) -> Iterator[Record]:
+        """Whatever was made of this input without an error, the own journal's first."""
         for records, labels in self.pairs:
             facts = records.get(name)
-            if facts.get('key') != key or facts['status'] == 'error':
+            if not facts or facts['status'] in (FORGOTTEN, 'error'):
                 continue
             if 'eliminated' not in facts['outputs']:
-                return Record(**facts, before=True)
-            if (label := labels.get(name)).get('key') == key:
-                return Record(**facts, carried=(label['image'], label['annotations']), before=True)
-        return None
+                yield Record(**facts, before=True)
+            elif (label := labels.get(name)).get('key') == facts['key']:
+                yield Record(**facts, carried=(label['image'], label['annotations']), before=True)
 
     def add(self, record: Record) -> None:
         """Write down what became of an input. Its annotations go first: a record promises them."""

@@ -24,7 +24,7 @@ from solo_bg.errors import ImageError, ran_out_of_memory
 from solo_bg.files import decode_image, encode_image, read_bytes, write_all
 from solo_bg.inputs import ImageFile, output_names
 from solo_bg.instances import Instances, Picture
-from solo_bg.journal import Journal, Record
+from solo_bg.journal import Memory, Record
 from solo_bg.sources import Source
 from solo_bg.styles import MASK_STYLES, load_style
 
@@ -96,7 +96,7 @@ def run(
     options: Options,
     labels: Labels | None = None,
     names: Sequence[str] | None = None,
-    journal: Journal | None = None,
+    journal: Memory | None = None,
 ) -> Iterator[Record]:
     """Do all images; yield what became of each, in order.
 
@@ -171,7 +171,7 @@ def step(jobs: Sequence[Job]) -> Iterator[None]:
         job.seconds += (time.perf_counter() - start) / len(jobs)
 
 
-def read(job: Job, source: Source, options: Options, labels: Labels | None, journal: Journal | None) -> Job:
+def read(job: Job, source: Source, options: Options, labels: Labels | None, journal: Memory | None) -> Job:
     with step([job]):
         data = read_bytes(job.image.path)
         if journal:
@@ -185,7 +185,7 @@ def read(job: Job, source: Source, options: Options, labels: Labels | None, jour
     return job
 
 
-def find_made(journal: Journal, job: Job, options: Options) -> Record | None:
+def find_made(journal: Memory, job: Job, options: Options) -> Record | None:
     """What the journal says of this input, if its pictures are where they would be written now."""
     record = journal.find(job.image.shown, job.key)
     if not record or any(

@@ -304,6 +304,32 @@ def test_torchrun_killed_at_random_moments(labelled, tmp_path, kills):
     assert state(out) == state(tmp_path / 'one')
 
 
+def test_rays_actors_are_one_run_though_one_of_them_dies(labelled, tmp_path):
+    pytest.importorskip('ray')
+    out = tmp_path / 'two'
+    process = start(labelled, out, '--engine', 'ray')
+    deadline = time.monotonic() + 200
+    while not (actors := find_actors(process.pid)) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert actors
+    os.kill(actors[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 1 and 'broken.png' in said, said
+    main(*labelled, out=tmp_path / 'one')
+    assert state(out) == state(tmp_path / 'one')
+
+
+def find_actors(driver):
+    """Processes of Ray that hold a model, among the descendants of a process."""
+    listed = subprocess.run(['ps', '-e', '-o', 'pid=,ppid=,args='], capture_output=True, text=True, check=True).stdout
+    processes = [line.split(None, 2) for line in listed.splitlines()]
+    family, grown = {driver}, True
+    while grown:
+        more = {int(pid) for pid, parent, _ in processes if int(parent) in family} - family
+        family, grown = family | more, bool(more)
+    return [int(pid) for pid, _, command in processes if int(pid) in family and 'MapWorker' in command]
+
+
 # ---- the same bytes
 
 
