@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code: 0 all done, 1 some inputs failed, 2 nothing could start, 130 interrupted."""
     args = parse(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a broken image is reported by us
-    warnings.filterwarnings('ignore', module='PIL.TiffImagePlugin')  # so are a TIFF's damaged tags, if they matter
+    warnings.filterwarnings('ignore', module='PIL')  # so are damaged tags, if they matter
     try:
         return run(args)
     except SetupError as error:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from solo_bg.errors import SetupError
 
 FORMATS = ('png', 'jpg', 'webp')  # that results are written in
+MAX_PIXELS = 100_000_000  # of an image that is read
 SUFFIXES = frozenset(('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'))
 
 

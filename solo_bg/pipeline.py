@@ -21,7 +21,7 @@ from solo_bg.coco import Entry, Labels
 from solo_bg.compose import replace_background
 from solo_bg.errors import ImageError, ran_out_of_memory
 from solo_bg.files import encode_image, read_image, write_all
-from solo_bg.inputs import ImageFile, output_names
+from solo_bg.inputs import MAX_PIXELS, ImageFile, output_names
 from solo_bg.instances import Instances, Picture
 from solo_bg.journal import Record
 from solo_bg.sources import Source
@@ -53,6 +53,7 @@ class Options:
     min_iou: float = 0.0
     batch_size: int = 1
     workers: int = 2
+    max_pixels: int = MAX_PIXELS
     format: str = 'png'
     quality: int = 95
 
@@ -99,7 +100,7 @@ def run(
     jobs = (Job(image, name) for image, name in zip(images, output_names(images), strict=True))
     depth = min(options.workers, MOST_AHEAD) + options.batch_size
     with single_threaded_pool(options.workers) as pool:
-        read_jobs = ahead(pool, lambda job: read(job, source, labels), jobs, depth)
+        read_jobs = ahead(pool, lambda job: read(job, source, labels, options.max_pixels), jobs, depth)
         found_jobs = (job for batch in batches(read_jobs, options.batch_size) for job in segment(batch, source))
         yield from ahead(pool, lambda job: write(compose(job, options), options), found_jobs, depth)
 
@@ -154,9 +155,9 @@ def step(jobs: Sequence[Job]) -> Iterator[None]:
         job.seconds += (time.perf_counter() - start) / len(jobs)
 
 
-def read(job: Job, source: Source, labels: Labels | None) -> Job:
+def read(job: Job, source: Source, labels: Labels | None, max_pixels: int = MAX_PIXELS) -> Job:
     with step([job]):
-        pixels, shown = read_image(job.image.path), job.image.shown
+        pixels, shown = read_image(job.image.path, max_pixels), job.image.shown
         annotated = labels(shown, (pixels.shape[0], pixels.shape[1])) if labels else None
         job.picture = source.prepare(Picture(job.name, shown, pixels, annotated=annotated))
     return job
