@@ -87,14 +87,15 @@ def walk(folder: Path, skip: Collection[str]) -> Iterator[Path]:
 
     Links to folders are followed, each folder once: the one of several paths that comes first in order of names.
     """
-    seen, waiting, skipped = set(), [folder], {os.path.realpath(path) for path in skip}
+    seen, waiting = set(), [folder]
+    skipped = {identity(path) for path in skip if os.path.isdir(path)}
     while waiting:
         where = waiting.pop()
-        here = os.path.realpath(where)
-        if here in seen or (here in skipped and where != folder):
-            continue
-        seen.add(here)
         try:
+            here = identity(where)
+            if here in seen or (here in skipped and where != folder):
+                continue
+            seen.add(here)
             with os.scandir(where) as entries:
                 found = sorted((entry.name, is_folder(entry)) for entry in entries)
         except OSError:
@@ -103,6 +104,12 @@ def walk(folder: Path, skip: Collection[str]) -> Iterator[Path]:
         waiting.extend(where / name for name, has_more in reversed(found) if has_more)
         files = (name for name, has_more in found if not has_more)
         yield from (where / name for name in files if os.path.splitext(name)[1].lower() in SUFFIXES)
+
+
+def identity(folder: str | Path) -> tuple[int, int]:
+    """The same for every path to the same folder."""
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:

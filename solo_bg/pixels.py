@@ -24,6 +24,7 @@ FORMATS = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'AVIF', 'JPEG2000', 'PPM
 WALKED = ('JPEG', 'GIF', 'PPM')  # Pillow walks over junk in their headers byte by byte, so that
 HEADER_BYTES = 16 << 20  # it is given no more than this of a file
 SCAN, MOST_SCANS = b'\xff\xda', 500  # a progressive JPEG has about 10; of 137 bytes each they can keep a core for hours
+END = b'\xff\xd9'
 UNREADABLE = 'is no image that can be decoded, or is truncated'
 # what Pillow raises at bytes that it cannot open or decode
 PILLOW_ERRORS = (
@@ -92,12 +93,14 @@ def open_header(file: BinaryIO) -> ImageFile.ImageFile:
 
 
 def check_header(image: ImageFile.ImageFile, data: bytes, max_pixels: int) -> None:
-    """Raise ImageError if decoding would take too much memory or time."""
+    """Raise ImageError if decoding would take too much memory or time, or invent pixels."""
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError(f'is {width}x{height}, {width * height} pixels; at most {max_pixels} are read (--max-pixels)')
     if image.info.get('progressive') and (scans := data.count(SCAN)) > MOST_SCANS:
         raise ImageError(f'is a JPEG of {scans} scans; at most {MOST_SCANS} are read')
+    if image.format == 'JPEG' and image.fp and data.find(END, image.fp.tell()) < 0:
+        raise ImageError(f'{UNREADABLE} (a JPEG without an end)')  # zeros after half of one would decode, as grey
 
 
 def decode_with_opencv(data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16] | None:

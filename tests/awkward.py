@@ -310,7 +310,7 @@ def wrong(rgb):
         'heic.jpg': b'\0\0\0\x18ftypheic\0\0\0\0mif1heic' + bytes(500),
         'vector.png': b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
         'float.tif': save(floats, 'TIFF'),
-        'hole.jpg': save(rgb, 'JPEG')[:400] + bytes(5000),  # a download that was given its space, but not its bytes
+        'hole.jpg': save(rgb, 'JPEG')[:1000] + bytes(99999),  # a download that was given its space, but not its bytes
         'flipped_bit.png': whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:],
         'many_scans.jpg': jpeg[:-2] + scan * 600 + jpeg[-2:],
     }
