@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import solo_bg
 from solo_bg.fills import COLOUR, FILLS, GIVEN
-from solo_bg.inputs import FORMATS
+from solo_bg.inputs import FORMATS, MAX_PIXELS
 from solo_bg.shards import WHOLE, Shard
 from solo_bg.sources import SOURCES
 from solo_bg.styles import STYLES
@@ -150,6 +150,8 @@ def add_running(option: Callable[..., argparse.Action]) -> None:
     trust = 'load a checkpoint that holds more than data, and run what is in it'
     option('--trust-checkpoint', action='store_true', help=trust)
     option('--cfg-options', metavar='K=V', help="override the config, mmdet's way: K=V [K=V ...]")
+    larger = f'images of more pixels are errors, by their header, before they are decoded ({MAX_PIXELS})'
+    option('--max-pixels', type=count, default=MAX_PIXELS, metavar='N', help=larger)
     option('--limit', type=count, metavar='N', help='only the first N images')
     option('--resume', action='store_true', help='go on where an earlier run into OUT ended')
     option('--overwrite', action='store_true', help='delete what an earlier run wrote to OUT, and nothing else')

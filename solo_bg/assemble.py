@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from solo_bg.arguments import CLONE
 from solo_bg.errors import ImageError, SetupError
+from solo_bg.inputs import MAX_PIXELS
 from solo_bg.shards import Shard, cores
 
 CHECKPOINTS = CLONE / 'checkpoints' if (CLONE / 'checkpoints').is_dir() else Path('checkpoints')
@@ -148,6 +149,7 @@ def make_options(args: argparse.Namespace, fill: Fill | None = None, on_cuda: bo
         min_iou=args.min_iou or 0.0,
         batch_size=args.batch_size or (8 if on_cuda else 1),
         workers=args.workers,
+        max_pixels=args.max_pixels,
         format=args.format,
         quality=args.quality,
         **chosen,
@@ -170,12 +172,16 @@ def make_fill(args: argparse.Namespace, images: Sequence[ImageFile]) -> Fill:
     from solo_bg.backgrounds import Mix
 
     if not args.mix:
-        return one_fill(args.fill or 'zero', images)
-    return Mix([one_fill(name, images) for name, _ in args.mix], [weight for _, weight in args.mix])
+        return one_fill(args.fill or 'zero', images, args.max_pixels)
+    fills = [one_fill(name, images, args.max_pixels) for name, _ in args.mix]
+    return Mix(fills, [weight for _, weight in args.mix])
 
 
-def one_fill(name: str, images: Sequence[ImageFile] | None = None) -> Fill:
-    """The fill of this name: of FILLS, `dataset-mean` (of `images`), `R,G,B` or `dir:PATH`."""
+def one_fill(name: str, images: Sequence[ImageFile] | None = None, max_pixels: int = MAX_PIXELS) -> Fill:
+    """The fill of this name: of FILLS, `dataset-mean` (of `images`), `R,G,B` or `dir:PATH`.
+
+    Pictures of more than `max_pixels` do not count in the mean; one that a fill draws is an ImageError.
+    """
     from solo_bg import backgrounds
     from solo_bg.files import mean_colour
     from solo_bg.fills import COLOUR, FILLS, GIVEN, load_fill
@@ -186,7 +192,7 @@ def one_fill(name: str, images: Sequence[ImageFile] | None = None) -> Fill:
     if name == 'dataset-mean' and images is None:
         raise SetupError('the mean of the data set is known offline only; give it here as R,G,B')
     if name == 'dataset-mean':
-        return backgrounds.Colour(mean_colour(image.path for image in images or ()))
+        return backgrounds.Colour(mean_colour((image.path for image in images or ()), max_pixels))
     if COLOUR.fullmatch(name):
         red, green, blue = map(int, name.split(','))
         return backgrounds.Colour((blue, green, red))
@@ -195,13 +201,14 @@ def one_fill(name: str, images: Sequence[ImageFile] | None = None) -> Fill:
     pictures = list_images([name.removeprefix('dir:')])
     if not pictures:
         raise SetupError(f'no images in {name.removeprefix("dir:")} to fill the background with')
-    return backgrounds.Pictures(len(pictures), partial(read_picture, [picture.path for picture in pictures]))
+    paths = [picture.path for picture in pictures]
+    return backgrounds.Pictures(len(paths), partial(read_picture, paths, max_pixels))
 
 
-def read_picture(paths: Sequence[Path], index: int) -> NDArray[np.uint8]:
+def read_picture(paths: Sequence[Path], max_pixels: int, index: int) -> NDArray[np.uint8]:
     from solo_bg.files import read_image
 
     try:
-        return read_image(paths[index])
+        return read_image(paths[index], max_pixels)
     except ImageError as error:
         raise ImageError(f'its fill {paths[index]} {error}') from error

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = parse(sys.argv[1:] if argv is None else argv)
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a broken image is reported by us
-    warnings.filterwarnings('ignore', module='PIL.TiffImagePlugin')  # so are a TIFF's damaged tags, if they matter
+    warnings.filterwarnings('ignore', module='PIL')  # so are damaged tags, if they matter
     try:
         with sigterm_raises():
             return merge(args.merge) if args.merge else run(args)

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,38 +19,71 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from solo_bg.errors import ImageError, SetupError
+from solo_bg.inputs import MAX_PIXELS
+from solo_bg.pixels import decode_image, open_header
 
 Pixels = NDArray[Any]
 HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 TEMPORARY = re.compile(r'\.([0-9a-f]{8})-(\d+)-[0-9a-f]+\.tmp')
 numbers = itertools.count()  # of the files written by this process
-# what Pillow raises at a file that it cannot open or decode
-PILLOW_ERRORS = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+BESIDE = 64 << 20  # bytes of profiles, thumbnails and further pictures that a file may hold beside its pixels
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """The pixels of an image file. Returns and raises as `decode_image` and `read_bytes`."""
-    return decode_image(read_bytes(path))
+def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """The pixels of an image file, uint8 (H, W, 3), BGR, as `decode_image` gives them.
 
-
-def read_bytes(path: Path) -> bytes:
-    """All of a file.
+    The bytes are decoded from memory: of a truncated JPEG `cv2.imread` makes a grey-filled picture where
+    `cv2.imdecode` fails.
 
     Raises:
-        ImageError: there is no such file, it cannot be read, or it is empty.
+        ImageError: there is no such file, it is no image that can be read whole, or it has more than `max_pixels`.
+    """
+    return decode_image(read_bytes(path, max_pixels), max_pixels)
+
+
+def read_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
+    """All bytes of a file that may be an image of `max_pixels`.
+
+    Raises:
+        ImageError: it cannot be opened or read (see `open_file`), or changes meanwhile.
+    """
+    with open_file(path, max_pixels) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            data = file.read(size + 1)
+        except OSError as error:
+            raise ImageError(f'cannot be read: {error.strerror or error}') from error
+    if len(data) != size:
+        raise ImageError(f'changed while it was read: {size} bytes, then {len(data) if len(data) < size else "more"}')
+    return data
+
+
+def open_file(path: Path, max_pixels: int) -> BinaryIO:
+    """Open a regular file, and never wait: a FIFO that nobody writes to would block for ever.
+
+    Raises:
+        ImageError: it cannot be opened, is not regular, or is larger than `max_pixels` of 8 bytes (16 bits, alpha) and
+            64 MB of what an image carries beside them.
     """
     try:
-        data = path.read_bytes()
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
     except OSError as error:
         raise ImageError(f'cannot be read: {error.strerror or error}') from error
     except ValueError as error:  # a NUL in the name
         raise ImageError(f'cannot be read: {error}') from error
-    if not data:
-        raise ImageError('is empty (0 bytes)')
-    return data
+    status = os.fstat(descriptor)
+    most = 8 * max_pixels + BESIDE
+    if stat.S_ISREG(status.st_mode) and status.st_size <= most:
+        return open(descriptor, 'rb')
+    os.close(descriptor)
+    if stat.S_ISDIR(status.st_mode):  # inputs.walk lists those that it could not search
+        raise ImageError('is a folder, perhaps one that cannot be searched; expected an image file')
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError('is a pipe or a device; expected an image file')
+    raise ImageError(f'has {status.st_size} bytes; at most {most} are read (8 for each of --max-pixels, and 64 MB)')
 
 
 def digest(path: Path) -> str:
@@ -61,31 +95,12 @@ def digest(path: Path) -> str:
     return hasher.hexdigest()
 
 
-def decode_image(data: bytes) -> NDArray[np.uint8]:
-    """The pixels of an image file's bytes, uint8 (H, W, 3), BGR.
-
-    EXIF orientation is applied, alpha dropped, grey repeated, 16 bits cut to their high byte. Bytes are decoded
-    from memory: of a truncated JPEG `cv2.imread` makes a grey-filled picture where `cv2.imdecode` fails.
-
-    Raises:
-        ImageError: it is no image that can be decoded whole.
-    """
-    pixels = decode_with_pillow(data) if wants_pillow(data) else decode_with_opencv(data)
-    if pixels is None:
-        raise ImageError(f'is no image that can be decoded, or is truncated ({len(data)} bytes)')
-    if pixels.dtype == np.uint16:
-        return (pixels >> 8).astype(np.uint8)
-    if pixels.dtype != np.uint8:
-        raise ImageError(f'has {pixels.dtype} pixels; expected 8 or 16 bits a channel')
-    return pixels
-
-
-def mean_colour(paths: Iterable[Path]) -> tuple[int, int, int]:
+def mean_colour(paths: Iterable[Path], max_pixels: int = MAX_PIXELS) -> tuple[int, int, int]:
     """The mean colour of all pixels of the images, rounded, blue first; images that cannot be read do not count."""
     total, count = np.zeros(3, np.int64), 0
     for path in paths:
         try:
-            pixels = read_image(path)
+            pixels = read_image(path, max_pixels)
         except ImageError:  # reported when its turn comes
             continue
         total += pixels.sum((0, 1), dtype=np.int64)
@@ -110,42 +125,13 @@ def read_json(path: Path) -> Any:
         raise SetupError(f'is no JSON: {error}') from error
 
 
-def image_size(path: Path) -> tuple[int, int] | None:
+def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int] | None:
     """Width and height from the file's header, as stored; None if it cannot be read."""
     try:
-        with Image.open(path) as image:
-            return image.size
-    except PILLOW_ERRORS:
+        with open_file(path, max_pixels) as file:
+            return open_header(file).size
+    except ImageError:
         return None
-
-
-def decode_with_opencv(data: bytes) -> Pixels | None:
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    except cv2.error as error:
-        raise ImageError(f'cannot be decoded: {error.err}') from error
-
-
-def wants_pillow(data: bytes) -> bool:
-    """WebP, whose orientation OpenCV ignores, and TIFF with alpha, which OpenCV multiplies into the colours."""
-    if data[:4] == b'RIFF' and data[8:12] == b'WEBP':
-        return True
-    if data[:4] not in (b'II*\0', b'MM\0*'):
-        return False
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.mode in ('RGBA', 'LA')
-    except PILLOW_ERRORS:  # not for Pillow: OpenCV tries
-        return False
-
-
-def decode_with_pillow(data: bytes) -> Pixels:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            rgb = np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
-    except PILLOW_ERRORS as error:
-        raise ImageError(f'cannot be decoded: {error}') from error
-    return np.ascontiguousarray(rgb[..., ::-1])
 
 
 def encode_image(picture: Pixels, suffix: str, quality: int = 95) -> bytes:

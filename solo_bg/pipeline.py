@@ -21,10 +21,11 @@ from solo_bg.backgrounds import random_of, zero
 from solo_bg.coco import Entry, Labels
 from solo_bg.compose import replace_background
 from solo_bg.errors import ImageError, ran_out_of_memory
-from solo_bg.files import decode_image, encode_image, read_bytes, write_all
-from solo_bg.inputs import ImageFile, output_names
+from solo_bg.files import encode_image, read_bytes, write_all
+from solo_bg.inputs import MAX_PIXELS, ImageFile, output_names
 from solo_bg.instances import Instances, Picture
 from solo_bg.journal import Memory, Record
+from solo_bg.pixels import decode_image
 from solo_bg.sources import Source
 from solo_bg.styles import MASK_STYLES, load_style
 
@@ -54,6 +55,7 @@ class Options:
     min_iou: float = 0.0
     batch_size: int = 1
     workers: int = 2
+    max_pixels: int = MAX_PIXELS
     format: str = 'png'
     quality: int = 95
 
@@ -173,13 +175,13 @@ def step(jobs: Sequence[Job]) -> Iterator[None]:
 
 def read(job: Job, source: Source, options: Options, labels: Labels | None, journal: Memory | None) -> Job:
     with step([job]):
-        data = read_bytes(job.image.path)
+        data = read_bytes(job.image.path, options.max_pixels)
         if journal:
             job.key = journal.key(data)
             job.record = find_made(journal, job, options)
         if job.record:
             return job
-        pixels, shown = decode_image(data), job.image.shown
+        pixels, shown = decode_image(data, options.max_pixels), job.image.shown
         annotated = labels(shown, (pixels.shape[0], pixels.shape[1])) if labels else None
         job.picture = source.prepare(Picture(job.name, shown, pixels, annotated=annotated))
     return job

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from solo_bg.pipeline import Options
     from solo_bg.segmenter import Segmenter
 
-NO_MATTER = ('out', 'fill', 'workers')  # options that change no pixel, and the fill, which is described by itself
+NO_MATTER = (
+    'out',
+    'fill',
+    'workers',
+    'max_pixels',
+)  # options that change no pixel, and the fill, which is described by itself
 
 
 def describe(args: argparse.Namespace, segmenter: Segmenter | None, options: Options) -> dict[str, Any]:

@@ -42,6 +42,7 @@ def test_no_inputs_is_the_demo():
         (['c', 'w', 'i', '--styles', ','], 'expected names'),
         (['c', 'w', 'i', '--score-thr', '1.5'], 'from 0 to 1'),
         (['c', 'w', 'i', '--batch-size', '0'], 'at least 1'),
+        (['c', 'w', 'i', '--max-pixels', '0'], 'at least 1'),
         (['c', 'w', 'i', '--quality', '101'], 'from 1 to 100'),
         (['c', 'w', 'i', '--fill', 'pink'], "no fill is called 'pink'; expected one of zero, mean"),
         (['c', 'w', 'i', '--fill', '1,2,256'], 'no fill is called'),

@@ -51,6 +51,73 @@ def test_lists(tmp_path, monkeypatch):
         shown(['@nothing.txt'])
 
 
+def test_lists_hold_names_in_any_encoding(tmp_path, monkeypatch):
+    """Lines end at line feeds alone, blanks are kept where they belong to a name, and `..` goes nowhere."""
+    monkeypatch.chdir(tmp_path)
+    lines = ['é.png', 'a\u2028b.png', ' blanks .png ', 'in/../in/c.png', 'mi\x0bssing.png', '@at.png']
+    touch(tmp_path, *lines[:3], 'in/c.png', 'in.png')
+    latin = os.fsdecode(b'caf\xe9.png')
+    (tmp_path / latin).touch()
+    content = '\r\n'.join([*lines, latin, '   in.png\t']).encode(errors='surrogateescape')
+    (tmp_path / 'list.txt').write_bytes(b'\xef\xbb\xbf' + content.replace(b' .png \r', b' .png '))
+    found = {image.shown: image.below.as_posix() for image in inputs.list_images(['@list.txt'])}
+    assert set(found) == {*lines, latin, 'in.png'}
+    assert found['in/../in/c.png'] == 'c.png'
+
+
+def test_a_list_that_is_no_text(tmp_path):
+    (tmp_path / 'list.txt').write_bytes('a.png\n'.encode('utf-16'))
+    with pytest.raises(SetupError, match='holds a zero byte'):
+        shown([f'@{tmp_path}/list.txt'])
+
+
+def test_paths_with_dots_stay_below_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, 'in/a.png', 'in/..png', 'in/...png')
+    given = ['in/../in', '../missing/..', 'in/a.png/../../x.png', '..', 'in/..png', 'in/...png', '.']
+    images = inputs.list_images(given)
+    for name in inputs.output_names(images):
+        assert '..' not in f'{name}.png'.split('/') and not name.startswith('/')
+
+
+def test_a_link_to_itself_hides_nothing(tmp_path):
+    touch(tmp_path, 'in/a.png')
+    (tmp_path / 'in/self.png').symlink_to('self.png')
+    (tmp_path / 'in/self').symlink_to('self')
+    assert shown([tmp_path / 'in']) == [f'{tmp_path}/in/a.png', f'{tmp_path}/in/self.png']
+
+
+def test_deep_folders(tmp_path, monkeypatch):
+    """Deeper than Python calls functions; nor could pytest remove them."""
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1100):
+        os.mkdir('d')
+        os.chdir('d')
+    touch(Path(), 'a.png')
+    deepest = os.open('.', os.O_RDONLY)
+    os.chdir(tmp_path)
+    try:
+        found = inputs.list_images(['d'])
+    finally:
+        os.chdir(deepest)
+        os.close(deepest)
+        os.remove('a.png')
+        for _ in range(1100):
+            os.chdir('..')
+            os.rmdir('d')
+    assert [len(image.below.parts) for image in found] == [1100]
+
+
+def test_results_of_earlier_runs_are_no_inputs_by_another_way(tmp_path):
+    touch(tmp_path, 'in/a.png', 'in/out/eliminated/a.png')
+    (tmp_path / 'in/again').symlink_to('out')
+    found = inputs.list_images([str(tmp_path / 'in')], skip=[str(tmp_path / 'in/out/eliminated')])
+    assert [image.below.as_posix() for image in found] == ['a.png']
+    (tmp_path / 'link').symlink_to('in')
+    found = inputs.list_images([str(tmp_path / 'link')], skip=[str(tmp_path / 'in/out/eliminated')])
+    assert [image.below.as_posix() for image in found] == ['a.png']
+
+
 def test_a_loop_of_links_ends(tmp_path):
     touch(tmp_path, 'in/a.png')
     os.symlink(tmp_path / 'in', tmp_path / 'in' / 'again')
@@ -79,6 +146,11 @@ def test_stems_that_collide_keep_their_suffix(tmp_path):
         'in/A.webp': 'A.webp',
         'in/b.png': 'b',
     }
+
+
+def test_composed_and_decomposed_letters_collide(tmp_path):
+    names = name(tmp_path, ['in'], 'in/\xe9.png', 'in/e\u0301.png')
+    assert len(set(names.values())) == 2 and all('~' in one for one in names.values())
 
 
 def test_what_still_collides_gets_a_hash(tmp_path):

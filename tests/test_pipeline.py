@@ -170,7 +170,9 @@ def test_few_pictures_are_held_at_once(tmp_path, rng, monkeypatch):
     for index in range(40):
         cv2.imwrite(str(tmp_path / f'in/{index:02d}.png'), rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
     opened = []
-    monkeypatch.setattr(pipeline, 'read_bytes', lambda path: opened.append(path) or files.read_bytes(path))
+    monkeypatch.setattr(
+        pipeline, 'read_bytes', lambda path, *rest: opened.append(path) or files.read_bytes(path, *rest)
+    )
     options = pipeline.Options(out=tmp_path / 'out', workers=2)
     next(iter(pipeline.run(inputs.list_images([str(tmp_path / 'in')]), Bright(), options)))
     assert len(opened) < 15

@@ -1,0 +1,46 @@
+"""The command with a source that needs no model: all of an image is one instance. It also touches files meanwhile.
+
+    python tests/whole.py FOLDER INPUT [options of eliminate_bg]
+
+When the first image is read, every file of FOLDER called `a%b.after` takes the place of `a/b` below INPUT; an empty one
+takes it away.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from solo_bg import assemble, cli
+from solo_bg.instances import Instances
+from solo_bg.sources import Source
+
+
+class Whole(Source):
+    class_names = ('all',)
+
+    def __init__(self, after, folder):
+        self.after, self.folder = sorted(after.iterdir()), folder
+
+    def prepare(self, picture):
+        if picture.path.endswith('/0_first.png'):
+            for path in self.after:
+                place = self.folder / path.stem.replace('%', '/')
+                place.unlink()
+                if path.stat().st_size:
+                    path.rename(place)
+        return picture
+
+    def __call__(self, pictures):
+        sizes = [picture.pixels.shape[:2] for picture in pictures]
+        return [
+            Instances(torch.ones(1, *size, dtype=torch.bool), torch.zeros(1).long(), torch.ones(1), self.class_names)
+            for size in sizes
+        ]
+
+
+if __name__ == '__main__':
+    after, folder, *argv = sys.argv[1:]
+    assemble.open_model = lambda args: None
+    assemble.make_source = lambda *args: Whole(Path(after), Path(folder))
+    sys.exit(cli.main(['config', 'checkpoint', folder, *argv]))
