@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from solo_bg.crops import Crops, compact, in_one_piece
 from solo_bg.masks import first_and_end
 
 CHUNK = {'cpu': 2**19, 'cuda': 2**26}  # elements under way at once: what a core's cache holds; what fills a GPU
@@ -140,15 +141,20 @@ class ToImage:
     def __init__(self, canvas: tuple[int, int], cut: tuple[int, int], size: tuple[int, int], device: torch.device):
         self.rows, self.columns = (axis(*sides, device) for sides in zip(canvas, cut, size, strict=True))
 
-    def __call__(self, soft: Tensor, threshold: float) -> tuple[Tensor, list[Tensor]]:
-        """float32 (n, h, w) -> boxes, int64 (n, 4), and the masks cut to them, bool each."""
+    def __call__(self, soft: Tensor, threshold: float) -> tuple[Tensor, Crops]:
+        """float32 (n, h, w) -> boxes, int64 (n, 4), and the masks cut to them."""
         above = soft > threshold
         tops, bottoms = self.rows.reach(above.any(2))
         lefts, rights = self.columns.reach(above.any(1))
         outer = torch.stack([lefts, tops, rights, bottoms], 1)
-        crops = [self.crop(mask, box, threshold) for mask, box in zip(soft, outer.tolist(), strict=True)]
-        inner = torch.stack([occupied(crop) for crop in crops]) if crops else outer
-        trimmed = [crop[y0:y1, x0:x1] for crop, (x0, y0, x1, y1) in zip(crops, inner.tolist(), strict=True)]
+        crops, boxes = [], []
+        for mask, box in zip(soft, outer.tolist(), strict=True):
+            crop = self.crop(mask, box, threshold)
+            boxes.append(occupied(crop))
+            crops.append(compact(crop))  # at once: those of a large image would take a gigabyte
+        in_one_piece(crops)
+        inner = torch.stack(boxes) if boxes else outer
+        trimmed = Crops(crop[y0:y1, x0:x1] for crop, (x0, y0, x1, y1) in zip(crops, inner.tolist(), strict=True))
         empty = (inner[:, 2] == 0)[:, None]
         return (inner + outer[:, [0, 1, 0, 1]]).masked_fill(empty, 0), trimmed
 
