@@ -27,13 +27,12 @@ class Packed:
         self.rows, self.columns = rows, columns
 
     @classmethod
-    def of(cls, mask: Tensor) -> Packed:
-        """bool (h, w), which the result does not share memory with."""
+    def of(cls, mask: Tensor, bits: Tensor | None = None) -> Packed:
+        """Of bool (h, w), in `bits`, uint8 (h * w / 8, rounded up,), or in memory of its own."""
         height, width = mask.shape
         pixels = F.pad(mask.flatten().view(torch.uint8), (0, -mask.numel() % 8)).view(8, -1)
-        return cls(
-            (pixels << places(mask.device)).sum(0, dtype=torch.uint8), (height, width), range(height), range(width)
-        )
+        bits = torch.sum(pixels << places(mask.device), 0, dtype=torch.uint8, out=bits)
+        return cls(bits, (height, width), range(height), range(width))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -58,19 +57,21 @@ def places(device: torch.device) -> Tensor:
     return torch.arange(8, dtype=torch.uint8, device=device)[:, None]
 
 
-def compact(mask: Tensor) -> Tensor | Packed:
-    """The mask, bool (h, w), packed if it is large."""
-    return mask if mask.numel() < PACKED_FROM else Packed.of(mask)
+class Shelf:
+    """One block of memory for all large masks of an image. Were each in a block of its own, they would outlive what was
+    allocated between them, and the process could neither use nor give back the holes: 150 MB more after some images.
 
+    Args:
+        sizes: pixels of each mask to come, in order.
+    """
 
-def in_one_piece(crops: Sequence[Tensor | Packed]) -> None:
-    """Move the bits of all that are packed into one block of memory. A hundred blocks that outlive what was allocated
-    between them would keep the process from using, or giving back, the holes: 200 MB more after a few large images."""
-    packed = [crop for crop in crops if isinstance(crop, Packed)]
-    if packed:
-        bits = torch.cat([crop.bits for crop in packed])
-        for crop, own in zip(packed, torch.split(bits, [len(crop.bits) for crop in packed]), strict=True):
-            crop.bits = own
+    def __init__(self, sizes: Iterable[int], device: torch.device) -> None:
+        lengths = [-(-pixels // 8) for pixels in sizes if pixels >= PACKED_FROM]
+        self.free = iter(torch.split(torch.empty(sum(lengths), dtype=torch.uint8, device=device), lengths))
+
+    def put(self, mask: Tensor) -> Tensor | Packed:
+        """The next mask, bool (h, w): packed if it is large, else as it is."""
+        return mask if mask.numel() < PACKED_FROM else Packed.of(mask, next(self.free))
 
 
 class Crops(Sequence[Tensor]):

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_bg.crops import Crops, compact, in_one_piece
+from solo_bg.crops import Crops, Shelf
 from solo_bg.masks import first_and_end
 
 CHUNK = {'cpu': 2**19, 'cuda': 2**26}  # elements under way at once: what a core's cache holds; what fills a GPU
@@ -147,12 +147,12 @@ class ToImage:
         tops, bottoms = self.rows.reach(above.any(2))
         lefts, rights = self.columns.reach(above.any(1))
         outer = torch.stack([lefts, tops, rights, bottoms], 1)
-        crops, boxes = [], []
-        for mask, box in zip(soft, outer.tolist(), strict=True):
+        outer_boxes, crops, boxes = outer.tolist(), [], []
+        shelf = Shelf(((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in outer_boxes), soft.device)
+        for mask, box in zip(soft, outer_boxes, strict=True):
             crop = self.crop(mask, box, threshold)
             boxes.append(occupied(crop))
-            crops.append(compact(crop))  # at once: those of a large image would take a gigabyte
-        in_one_piece(crops)
+            crops.append(shelf.put(crop))  # at once: those of a large image would take a gigabyte
         inner = torch.stack(boxes) if boxes else outer
         trimmed = Crops(crop[y0:y1, x0:x1] for crop, (x0, y0, x1, y1) in zip(crops, inner.tolist(), strict=True))
         empty = (inner[:, 2] == 0)[:, None]

@@ -34,9 +34,13 @@ def test_eight_pixels_take_a_byte():
     assert Packed.of(torch.ones(100, 81, dtype=torch.bool)).bits.untyped_storage().nbytes() == 1013
 
 
-def test_only_large_masks_are_packed():
-    assert isinstance(crops.compact(torch.zeros(1024, 1024, dtype=torch.bool)), Packed)
-    assert isinstance(crops.compact(torch.zeros(1023, 1024, dtype=torch.bool)), torch.Tensor)
+def test_only_large_masks_are_packed_and_share_one_block(rng):
+    masks = [torch.from_numpy(rng.random((height, 1025)) < 0.5) for height in (1024, 1000, 1100)]
+    shelf = crops.Shelf([mask.numel() for mask in masks], masks[0].device)
+    held = [shelf.put(mask) for mask in masks]
+    assert held[1] is masks[1] and all(map(torch.equal, Crops(held), masks))
+    first, second = (crop.bits.untyped_storage() for crop in held[::2])
+    assert first.data_ptr() == second.data_ptr() and first.nbytes() == 1024 * 1025 // 8 + -(-1100 * 1025 // 8)
 
 
 @pytest.fixture
@@ -88,7 +92,7 @@ def test_a_packed_crop_that_does_not_fit_its_box_is_refused(both):
         Instances.from_crops(plain.boxes, packed.crops[::-1], *rest(plain))
 
 
-def test_large_masks_leave_the_decoder_packed_into_one_block(monkeypatch):
+def test_large_masks_leave_the_decoder_packed(monkeypatch):
     soft = torch.rand(4, 13, 17, generator=torch.Generator().manual_seed(0))
     soft[2] = 0.0
     soft[3, :, 6:] = 0.0
@@ -98,5 +102,3 @@ def test_large_masks_leave_the_decoder_packed_into_one_block(monkeypatch):
     again, packed = to_image(soft, 0.5)
     assert torch.equal(again, boxes) and all(map(torch.equal, packed, plain))
     assert [isinstance(crop, Packed) for crop in packed.held] == [True, True, False, False]
-    first, second = (crop.bits.untyped_storage() for crop in packed.held[:2])
-    assert first.data_ptr() == second.data_ptr() and first.nbytes() <= 2 * (70 * 90 + 7) // 8
