@@ -7,7 +7,6 @@ made and used a chunk at a time; what is kept of every cell that passes is a boo
 from __future__ import annotations
 
 import functools
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -103,9 +102,8 @@ def matrix_nms(measured: Measured, rows: Tensor, labels: Tensor, kernel: str, si
         raise NotImplementedError(f'matrix NMS has the kernels gaussian and linear, got {kernel!r}')
     areas = measured.areas[rows]
     factors = torch.ones_like(areas)
-    for label, count in Counter(labels.tolist()).items():
-        if count > 1:
-            own = (labels == label).nonzero()[:, 0]
+    for own in torch.split(labels.argsort(stable=True), labels.bincount().tolist()):  # else each label waits
+        if len(own) > 1:
             overlap = intersections(measured.masks[rows[own]])
             iou = (overlap / (areas[own] + areas[own, None] - overlap)).triu(1)
             worst = iou.amax(0)[:, None]  # how much each is itself covered by a better one

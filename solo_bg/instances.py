@@ -117,10 +117,9 @@ class Instances:
             raise ValueError(f'labels must be whole numbers, got {labels.dtype}')
         if not torch.isfinite(scores).all():
             raise ValueError('scores must be finite, got NaN or infinity')
-        if length and (int(labels.min()) < 0 or (class_names and int(labels.max()) >= len(class_names))):
-            raise ValueError(
-                f'labels go from {int(labels.min())} to {int(labels.max())}, {len(class_names)} names given'
-            )
+        numbers: list[int] = labels.tolist()  # one transfer; `min` and `max` on the device would be two
+        if length and (min(numbers) < 0 or (class_names and max(numbers) >= len(class_names))):
+            raise ValueError(f'labels go from {min(numbers)} to {max(numbers)}, {len(class_names)} names given')
         self.labels = labels.long()
         self.scores = scores.float()
         self.class_names = tuple(class_names)
