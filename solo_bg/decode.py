@@ -7,6 +7,7 @@ made and used a chunk at a time; what is kept of every cell that passes is a boo
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -71,12 +72,11 @@ def measure(parts: Sequence[SoftMasks], size: tuple[int, int], threshold: float,
 def render(parts: Sequence[SoftMasks], rows: Tensor, size: tuple[int, int]) -> Tensor:
     """The soft masks of the chosen rows, counted through all parts, float32 (k, h, w)."""
     soft = torch.empty(len(rows), *size, device=rows.device)
-    start = 0
-    for part in parts:
-        own = ((rows >= start) & (rows < start + len(part))).nonzero()[:, 0]
+    ends = list(itertools.accumulate(map(len, parts)))
+    cuts = torch.stack([(rows < end).sum() for end in ends]).tolist()[:-1]  # sorted, each part's rows are one piece
+    for part, end, own in zip(parts, ends, rows.argsort(stable=True).tensor_split(cuts), strict=True):
         for chunk in chunks(len(own), size[0] * size[1], rows.device):
-            soft[own[chunk]] = part(rows[own[chunk]] - start)
-        start += len(part)
+            soft[own[chunk]] = part(rows[own[chunk]] - (end - len(part)))
     return soft
 
 

@@ -207,7 +207,7 @@ class Instances:
             index = torch.as_tensor(index, device='cpu')
             index = index if index.dtype == torch.bool else index.long()  # an empty list arrives as float
         chosen = torch.arange(len(self))[index].reshape(-1)
-        rows, crops = chosen.to(self.device), self.crops.choose(chosen.tolist())
+        rows, crops = chosen.to(self.device, non_blocking=True), self.crops.choose(chosen.tolist())
         return Instances.from_crops(
             self.boxes[rows], crops, self.size, self.labels[rows], self.scores[rows], self.class_names
         )

@@ -157,8 +157,8 @@ class LazySOLOHead(SOLOHead):
 
     def strides_of_cells(self, device: torch.device) -> Tensor:
         """The stride of each cell's level, which its mask's area must exceed; int64 (cells,)."""
-        counts = torch.tensor([grid**2 for grid in self.num_grids], device=device)
-        return torch.tensor(self.strides, device=device).repeat_interleave(counts)
+        counts = torch.tensor([grid**2 for grid in self.num_grids])
+        return torch.tensor(self.strides).repeat_interleave(counts).to(device, non_blocking=True)
 
 
 class CellMasks:
