@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+import numpy as np
 import torch
 
 from solo_bg.coco import Entry, Labelled, encode, has_segmentation
@@ -111,12 +112,14 @@ def number(
 def predictions(instances: Instances) -> list[Entry]:
     """Each instance that has pixels as an annotation without ids; its `category_id` is still the label."""
     entries = []
-    for row in instances.areas.nonzero()[:, 0].tolist():
-        one = instances[row]
-        code = encode(one.masks[0].cpu().numpy())
-        entry = {'category_id': int(one.labels), 'segmentation': code, 'area': int(one.areas), 'iscrowd': 0}
-        x0, y0, x1, y1 = one.host_boxes[0]
-        entries.append({**entry, 'bbox': [x0, y0, x1 - x0, y1 - y0], 'score': float(one.scores)})
+    labels, areas, scores = (values.tolist() for values in (instances.labels, instances.areas, instances.scores))
+    columns = instances.crops, instances.host_boxes, labels, areas, scores
+    for crop, (x0, y0, x1, y1), label, area, score in zip(*columns, strict=True):
+        if area:
+            mask = np.zeros(instances.size, bool)
+            mask[y0:y1, x0:x1] = crop.cpu().numpy()  # no more than the box leaves the device
+            entry = {'category_id': label, 'segmentation': encode(mask), 'area': area, 'iscrowd': 0}
+            entries.append({**entry, 'bbox': [x0, y0, x1 - x0, y1 - y0], 'score': score})
     return entries
 
 

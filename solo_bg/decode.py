@@ -7,7 +7,7 @@ made and used a chunk at a time; what is kept of every cell that passes is a boo
 from __future__ import annotations
 
 import functools
-from collections import Counter
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from solo_bg.crops import Crops, Shelf
 from solo_bg.masks import first_and_end
 
 CHUNK = {'cpu': 2**19, 'cuda': 2**26}  # elements under way at once: what a core's cache holds; what fills a GPU
@@ -83,12 +84,11 @@ def measure(parts: Sequence[SoftMasks], size: tuple[int, int], threshold: float,
 def render(parts: Sequence[SoftMasks], rows: Tensor, size: tuple[int, int]) -> Tensor:
     """The soft masks of the chosen rows, counted through all parts, float32 (k, h, w)."""
     soft = torch.empty(len(rows), *size, device=rows.device)
-    start = 0
-    for part in parts:
-        own = ((rows >= start) & (rows < start + len(part))).nonzero()[:, 0]
+    ends = list(itertools.accumulate(map(len, parts)))
+    cuts = torch.stack([(rows < end).sum() for end in ends]).tolist()[:-1]  # sorted, each part's rows are one piece
+    for part, end, own in zip(parts, ends, rows.argsort(stable=True).tensor_split(cuts), strict=True):
         for chunk in chunks(len(own), size[0] * size[1], rows.device):
-            soft[own[chunk]] = part(rows[own[chunk]] - start)
-        start += len(part)
+            soft[own[chunk]] = part(rows[own[chunk]] - (end - len(part)))
     return soft
 
 
@@ -114,9 +114,8 @@ def matrix_nms(measured: Measured, rows: Tensor, labels: Tensor, kernel: str, si
         raise NotImplementedError(f'matrix NMS has the kernels gaussian and linear, got {kernel!r}')
     areas = measured.areas[rows]
     factors = torch.ones_like(areas)
-    for label, count in Counter(labels.tolist()).items():
-        if count > 1:
-            own = (labels == label).nonzero()[:, 0]
+    for own in torch.split(labels.argsort(stable=True), labels.bincount().tolist()):  # else each label waits
+        if len(own) > 1:
             overlap = intersections(measured.masks[rows[own]])
             iou = (overlap / (areas[own] + areas[own, None] - overlap)).triu(1)
             worst = iou.amax(0)[:, None]  # how much each is itself covered by a better one
@@ -152,15 +151,20 @@ class ToImage:
     def __init__(self, canvas: tuple[int, int], cut: tuple[int, int], size: tuple[int, int], device: torch.device):
         self.rows, self.columns = (axis(*sides, device) for sides in zip(canvas, cut, size, strict=True))
 
-    def __call__(self, soft: Tensor, threshold: float) -> tuple[Tensor, list[Tensor]]:
-        """float32 (n, h, w) -> boxes, int64 (n, 4), and the masks cut to them, bool each."""
+    def __call__(self, soft: Tensor, threshold: float) -> tuple[Tensor, Crops]:
+        """float32 (n, h, w) -> boxes, int64 (n, 4), and the masks cut to them."""
         above = soft > threshold
         tops, bottoms = self.rows.reach(above.any(2))
         lefts, rights = self.columns.reach(above.any(1))
         outer = torch.stack([lefts, tops, rights, bottoms], 1)
-        crops = [self.crop(mask, box, threshold) for mask, box in zip(soft, outer.tolist(), strict=True)]
-        inner = torch.stack([occupied(crop) for crop in crops]) if crops else outer
-        trimmed = [crop[y0:y1, x0:x1] for crop, (x0, y0, x1, y1) in zip(crops, inner.tolist(), strict=True)]
+        outer_boxes, crops, boxes = outer.tolist(), [], []
+        shelf = Shelf(((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in outer_boxes), soft.device)
+        for mask, box in zip(soft, outer_boxes, strict=True):
+            crop = self.crop(mask, box, threshold)
+            boxes.append(occupied(crop))
+            crops.append(shelf.put(crop))  # at once: those of a large image would take a gigabyte
+        inner = torch.stack(boxes) if boxes else outer
+        trimmed = Crops(crop[y0:y1, x0:x1] for crop, (x0, y0, x1, y1) in zip(crops, inner.tolist(), strict=True))
         empty = (inner[:, 2] == 0)[:, None]
         return (inner + outer[:, [0, 1, 0, 1]]).masked_fill(empty, 0), trimmed
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from solo_bg import masks as mask_ops
+from solo_bg.crops import Crops
 from solo_bg.masks import Box
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Instances:
     """The instances of one image, in the order given (a detector gives the best score first).
 
     Validated when made, never changed afterwards, indexed like an array. Each mask is held as a box and its crop, a
-    view of the dense masks where those were given; dense masks are built when asked for.
+    view of the dense masks where those were given; dense masks are built when asked for. A detector's large crops are
+    held a bit a pixel (`Crops`).
 
     Args:
         masks: bool (N, H, W).
@@ -74,20 +76,21 @@ class Instances:
 
         Args:
             boxes: int64 (N, 4), xyxy, half open, inside the image, each the smallest around its mask.
-            crops: bool (h, w) each, of its box's size.
+            crops: bool (h, w) each, of its box's size. `Crops` stay packed.
             size: height and width of the image.
         """
         self = cls.__new__(cls)
         boxes = boxes.long()
         self._set(labels, scores, class_names, size, len(crops), boxes.device)
         host_boxes: list[Box] = [tuple(box) for box in boxes.tolist()]
-        for (x0, y0, x1, y1), crop in zip(host_boxes, crops, strict=True):
+        crops = crops if isinstance(crops, Crops) else Crops(crops)
+        for (x0, y0, x1, y1), crop in zip(host_boxes, crops.held, strict=True):
             if crop.dtype != torch.bool or tuple(crop.shape) != (y1 - y0, x1 - x0):
                 raise ValueError(f'crop {crop.dtype} {tuple(crop.shape)} does not fit the box {(x0, y0, x1, y1)}')
             if not (0 <= x0 <= x1 <= size[1] and 0 <= y0 <= y1 <= size[0]):
                 raise ValueError(f'box {(x0, y0, x1, y1)} reaches outside the image of height and width {size}')
         self._dense = None
-        self.__dict__.update(boxes=boxes, host_boxes=host_boxes, crops=tuple(crops))  # the cached properties
+        self.__dict__.update(boxes=boxes, host_boxes=host_boxes, crops=crops)  # the cached properties
         return self
 
     @classmethod
@@ -114,10 +117,9 @@ class Instances:
             raise ValueError(f'labels must be whole numbers, got {labels.dtype}')
         if not torch.isfinite(scores).all():
             raise ValueError('scores must be finite, got NaN or infinity')
-        if length and (int(labels.min()) < 0 or (class_names and int(labels.max()) >= len(class_names))):
-            raise ValueError(
-                f'labels go from {int(labels.min())} to {int(labels.max())}, {len(class_names)} names given'
-            )
+        numbers: list[int] = labels.tolist()  # one transfer; `min` and `max` on the device would be two
+        if length and (min(numbers) < 0 or (class_names and max(numbers) >= len(class_names))):
+            raise ValueError(f'labels go from {min(numbers)} to {max(numbers)}, {len(class_names)} names given')
         self.labels = labels.long()
         self.scores = scores.float()
         self.class_names = tuple(class_names)
@@ -156,9 +158,9 @@ class Instances:
         return [tuple(box) for box in self.boxes.tolist()]
 
     @cached_property
-    def crops(self) -> tuple[Tensor, ...]:
-        """Each mask cut to its box, bool (h, w)."""
-        return tuple(mask[y0:y1, x0:x1] for mask, (x0, y0, x1, y1) in zip(self.masks, self.host_boxes, strict=True))
+    def crops(self) -> Crops:
+        """Each mask cut to its box, bool (h, w). A large one is unpacked each time it is read."""
+        return Crops(mask[y0:y1, x0:x1] for mask, (x0, y0, x1, y1) in zip(self.masks, self.host_boxes, strict=True))
 
     @cached_property
     def owner_map(self) -> Tensor:
@@ -205,7 +207,7 @@ class Instances:
             index = torch.as_tensor(index, device='cpu')
             index = index if index.dtype == torch.bool else index.long()  # an empty list arrives as float
         chosen = torch.arange(len(self))[index].reshape(-1)
-        rows, crops = chosen.to(self.device), [self.crops[row] for row in chosen.tolist()]
+        rows, crops = chosen.to(self.device, non_blocking=True), self.crops.choose(chosen.tolist())
         return Instances.from_crops(
             self.boxes[rows], crops, self.size, self.labels[rows], self.scores[rows], self.class_names
         )
@@ -223,7 +225,7 @@ class Instances:
         labels = torch.tensor(position, device=self.device)[other.labels] if position else other.labels
         return Instances.from_crops(
             torch.cat([self.boxes, other.boxes]),
-            [*self.crops, *other.crops],
+            self.crops + other.crops,
             self.size,
             torch.cat([self.labels, labels]),
             torch.cat([self.scores, other.scores]),
@@ -260,5 +262,5 @@ class Instances:
         labels, scores = self.labels.to(device), self.scores.to(device)
         if self._dense is not None:
             return Instances(self._dense.to(device), labels, scores, self.class_names)
-        crops = [crop.to(device) for crop in self.crops]
-        return Instances.from_crops(self.boxes.to(device), crops, self.size, labels, scores, self.class_names)
+        crops, boxes = self.crops.to(device), self.boxes.to(device)
+        return Instances.from_crops(boxes, crops, self.size, labels, scores, self.class_names)

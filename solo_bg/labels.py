@@ -38,7 +38,7 @@ def write_names(picture: Tensor, instances: Instances) -> Tensor:
             continue
         x0, y0, letters = render(name, max(int(x) - 10, 0), int(y), height, width)
         region = (slice(y0, y0 + letters.shape[0]), slice(x0, x0 + letters.shape[1]))
-        visible = torch.from_numpy(letters).to(picture.device) & (owner[region] >= index)
+        visible = torch.from_numpy(letters).to(picture.device, non_blocking=True) & (owner[region] >= index)
         picture[region].masked_fill_(visible[..., None], 255)
     return picture
 

@@ -34,9 +34,9 @@ def as_instances(result: Any, size: Sequence[int], class_names: Sequence[str] = 
     if result is None:
         return Instances.empty(size, class_names)
     if isinstance(result, Instances):
-        parts = result.masks, result.labels, result.scores
         if result.size == size:
             return result if result.class_names or not class_names else named(result, class_names)
+        parts = result.masks, result.labels, result.scores
         class_names = result.class_names or class_names
     elif hasattr(result, 'masks') and hasattr(result, 'scores'):
         parts = result.masks, result.labels, result.scores

@@ -68,21 +68,31 @@ class LazySOLOHead(SOLOHead):
         if not torch.isfinite(scores).all():
             raise ImageError('the scores hold NaN or infinity: broken weights, or a precision that overflows')
         passing = scores > self.test_cfg.score_thr
-        needed = passing.any(2)  # (B, cells)
         parts: list[list[SoftMasks]] = [[] for _ in metas]
-        levels = needed.split([grid**2 for grid in self.num_grids], 1)
-        for level, (feat, cells) in enumerate(zip(feats, levels, strict=True)):
-            images = cells.any(1).nonzero()[:, 0]
-            if len(images):
-                maps = self.mask_maps(feat[images])
-                for index, image in enumerate(images.tolist()):
-                    own = cells[image].nonzero()[:, 0]
-                    parts[image].append(self.soft_masks([one[index : index + 1] for one in maps], level, own, canvas))
+        cells = self.split_cells(passing.any(2))
+        for level, feat in enumerate(feats):
+            images = [image for image, own in enumerate(cells) if len(own[level])]
+            if images:
+                maps = self.mask_maps(feat[images] if len(images) < len(feat) else feat)
+                for index, image in enumerate(images):
+                    of_image = [one[index : index + 1] for one in maps]
+                    parts[image].append(self.soft_masks(of_image, level, cells[image][level], canvas))
         with torch.autocast(scores.device.type, enabled=False):
             return [
                 self.decode(scores[image], passing[image], parts[image], canvas, meta, class_names)
                 for image, meta in enumerate(metas)
             ]
+
+    def split_cells(self, needed: Tensor) -> list[list[Tensor]]:
+        """bool (B, cells) -> for each image and level the cells needed, int64 (k,), counted from the level's first.
+
+        The device is waited for twice, however many images and levels there are.
+        """
+        sizes = [grid**2 for grid in self.num_grids]
+        counts = torch.stack([of_level.sum(1) for of_level in torch.split(needed, sizes, 1)], 1)  # (B, levels)
+        chosen = iter(torch.split(needed.nonzero()[:, 1], counts.flatten().tolist()))  # image after image
+        starts = [sum(sizes[:level]) for level in range(len(sizes))]
+        return [[next(chosen) - start for start in starts] for _ in needed]
 
     def resize_feats(self, x: tuple[Tensor, ...]) -> list[Tensor]:
         """mmdet's; a finest map that the neck has halved already (`optimise.fold_halving`) is taken as it is."""
@@ -127,7 +137,7 @@ class LazySOLOHead(SOLOHead):
         measured = decode.measure(parts, canvas, cfg.mask_thr, scores.device)
         if not torch.isfinite(measured.maskness).all():
             raise ImageError('the masks hold NaN or infinity: broken weights, or a precision that overflows')
-        keep = measured.areas[rows] > self.strides_of_cells(scores.device)[cells]
+        keep = (measured.areas[rows] > self.strides_of_cells(scores.device)[cells]).nonzero()[:, 0]
         cells, labels, rows = cells[keep], labels[keep], rows[keep]
 
         scores, order = (scores[cells, labels] * measured.maskness[rows]).sort(descending=True, stable=True)
@@ -135,7 +145,7 @@ class LazySOLOHead(SOLOHead):
         scores, labels, rows = scores[best], labels[order[best]], rows[order[best]]
         scores = scores * decode.matrix_nms(measured, rows, labels, cfg.kernel, cfg.sigma)
         if cfg.filter_thr > 0:
-            keep = scores >= cfg.filter_thr
+            keep = (scores >= cfg.filter_thr).nonzero()[:, 0]
             scores, labels, rows = scores[keep], labels[keep], rows[keep]
         scores, order = scores.sort(descending=True, stable=True)
         best = slice(cfg.max_per_img if cfg.max_per_img > 0 else None)
@@ -147,8 +157,8 @@ class LazySOLOHead(SOLOHead):
 
     def strides_of_cells(self, device: torch.device) -> Tensor:
         """The stride of each cell's level, which its mask's area must exceed; int64 (cells,)."""
-        counts = torch.tensor([grid**2 for grid in self.num_grids], device=device)
-        return torch.tensor(self.strides, device=device).repeat_interleave(counts)
+        counts = torch.tensor([grid**2 for grid in self.num_grids])
+        return torch.tensor(self.strides).repeat_interleave(counts).to(device, non_blocking=True)
 
 
 class CellMasks:
