@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # what prediction never uses: a counter of batches, mmdet 2's moving averages, the branch of `foreground_loss`
 HARMLESS = re.compile(r'(?:.+\.)?num_batches_tracked|ema_\w+|steps|mask_head\.foreground\..+')
 SETTINGS = ('num_classes', 'num_things_classes')
-OTHER_CLASSES = ('backbone', 'rpn_head')  # whose classes are not the detector's
+OTHER_CLASSES = ('backbone', 'rpn_head', 'semantic_head')  # whose classes are not the detector's
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'  # of a clone
 HEADS = {  # what only the weights of a head have -> the head, and mmdet's configs that name it
     'mask_head.kernel_convs.': ('SOLOV2Head', 'solov2/*'),
@@ -35,6 +35,7 @@ DEFORMABLE = {
     'model.backbone.dcn.fallback_on_stride': False,
     'model.backbone.stage_with_dcn': (False, True, True, True),
     'model.mask_head.dcn_cfg.type': 'DCN',
+    'test_dataloader.dataset.pipeline.1.scale': (852, 512),
 }
 
 
@@ -79,7 +80,7 @@ def class_settings(node: Any, at: str = 'model') -> dict[str, int]:
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
     found = {}
     for key, value in items:
-        if key in SETTINGS and isinstance(value, int):
+        if key in SETTINGS and isinstance(value, int) and value > 0:
             found[f'{at}.{key}'] = value
         elif key not in OTHER_CLASSES:
             found |= class_settings(value, f'{at}.{key}')
@@ -100,13 +101,13 @@ def class_overrides(
 def count_classes(own: Mapping[str, Tensor], given: Mapping[str, Tensor], names: list[str], ours: int) -> int | None:
     """How many classes the given weights have, if that alone makes these `names` differ from a model of `ours`.
 
-    The layers of a head have k outputs a class, or k and one for the background, whatever k.
+    The layers of a head have k outputs a class, the background among the classes or not, whatever k.
     """
     possible: set[int] | None = None
     for name in names:
         (here, *rest), (there, *others) = own[name].shape or (0,), given[name].shape or (0,)
-        a_class = {extra: (here - extra) // ours for extra in (0, 1) if (here - extra) % ours == 0}
-        counts = {(there - extra) // k for extra, k in a_class.items() if k and (there - extra) % k == 0}
+        a_class = {more: here // (ours + more) for more in (0, 1) if here % (ours + more) == 0}
+        counts = {there // k - more for more, k in a_class.items() if k and there % k == 0}
         possible = counts if possible is None else possible & counts
         if rest != others:
             return None

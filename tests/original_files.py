@@ -14,6 +14,7 @@ DCN = {
     'model.backbone.dcn.fallback_on_stride': False,
     'model.backbone.stage_with_dcn': (False, True, True, True),
     'model.mask_head.dcn_cfg.type': 'DCN',
+    'test_dataloader.dataset.pipeline.1.scale': (852, 512),
 }
 SOLO, DECOUPLED, LIGHT = (
     'solo_r50_fpn_1x_coco',

@@ -10,7 +10,7 @@ from original_files import FILES, shapes
 from solo_bg import Segmenter, SetupError, cli, zoo
 from solo_bg.checkpoint import Checkpoint, load_checkpoint
 from solo_bg.convert import from_original
-from solo_bg.fit import class_settings, compare, count_classes, empty_weights, explain, fitting_config
+from solo_bg.fit import class_overrides, class_settings, compare, count_classes, empty_weights, explain, fitting_config
 from solo_bg.scenes import draw_scene
 
 
@@ -71,16 +71,33 @@ def test_another_number_of_classes(tmp_path, capsys, weights):
     assert advised.model.mask_head.num_classes == 7
 
 
-def test_the_classes_of_heads_with_boxes():
-    """A layer has k outputs a class, or k and one for the background."""
+@pytest.mark.parametrize(
+    ('name', 'head'),
+    [
+        ('mask-rcnn_r50_fpn_1x_coco', 'roi_head.mask_head'),
+        ('cascade-mask-rcnn_r50_fpn_1x_coco', 'roi_head.bbox_head.2'),
+        ('yolact_r50_1x8_coco', 'bbox_head'),
+        ('condinst_r50_fpn_ms-poly-90k_coco_instance', 'bbox_head'),
+    ],
+)
+def test_another_number_of_classes_in_other_families(name, head):
+    """The override that is advised makes the model fit."""
+    config, other = (Config.fromfile(zoo.find(name).config) for _ in range(2))
+    other.merge_from_dict(dict.fromkeys(class_settings(other.model), 3))
+    own, given = empty_weights(config), empty_weights(other)
+    misfit = compare(own, given)
+    overrides = class_overrides(config, own, given, misfit)
+    assert overrides and overrides[f'model.{head}.num_classes'] == 3
+    config.merge_from_dict(overrides)
+    assert any(misfit) and not any(compare(empty_weights(config), given))
+
+
+def test_what_differs_in_more_than_the_number_of_classes():
     own = {'fc_cls': torch.empty(81, 9), 'fc_reg': torch.empty(320, 9), 'mask': torch.empty(80, 2)}
     three = {'fc_cls': torch.empty(4, 9), 'fc_reg': torch.empty(12, 9), 'mask': torch.empty(3, 2)}
     assert count_classes(own, three, list(own), 80) == 3 and count_classes(three, own, list(own), 3) == 80
     assert count_classes(own, {**three, 'mask': torch.empty(5, 2)}, list(own), 80) is None
     assert count_classes(own, {**three, 'mask': torch.empty(3, 3)}, list(own), 80) is None
-    config = Config.fromfile(zoo.find('mask-rcnn_r50_fpn_1x_coco').config)
-    path = 'model.roi_head.{}_head.num_classes'
-    assert class_settings(config.model) == {path.format('bbox'): 80, path.format('mask'): 80}
 
 
 @pytest.mark.parametrize('value', [torch.nan, torch.inf])
