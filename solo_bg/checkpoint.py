@@ -107,13 +107,15 @@ def wanted(error: pickle.UnpicklingError) -> str:
 
 def load_safely_everywhere() -> None:
     """Let mmengine's Runner read checkpoints as this module does: by itself it falls back to running what is in them,
-    and when it resumes it runs the config that a training noted in `meta`."""
+    and when it resumes it runs the config that a training noted in `meta`. It starts from the original SOLO's too."""
     from mmengine.runner.checkpoint import CheckpointLoader
 
     def load(filename: str, map_location: Any = None) -> Any:
         loaded = read_checkpoint(Path(filename))
         if isinstance(loaded, dict) and isinstance(loaded.get('meta'), dict):
             loaded['meta'].pop('config', None)
+        if isinstance(loaded, dict) and is_original(loaded.get('state_dict') or {}):
+            loaded['state_dict'] = from_original(loaded['state_dict'])
         return loaded
 
     CheckpointLoader.register_scheme(prefixes='', loader=load, force=True)

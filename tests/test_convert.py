@@ -15,7 +15,7 @@ from original_solov2 import Original
 from test_lazy_solo import CHANNELS, CLASSES, GRIDS, features, make_heads, samples
 
 from solo_bg import Segmenter, zoo
-from solo_bg.checkpoint import load_checkpoint
+from solo_bg.checkpoint import load_checkpoint, load_safely_everywhere
 from solo_bg.convert import from_original, is_original
 from solo_bg.fit import empty_weights
 from solo_bg.scenes import draw_scene
@@ -87,6 +87,16 @@ def test_names():
 def test_what_others_call_alike_keeps_its_name(name):
     """The last one is RTMDet-Ins's."""
     assert not is_original({name: 1}) and from_original({name: 1}) == {name: 1}
+
+
+def test_training_starts_from_them_too(tmp_path, monkeypatch):
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    load_safely_everywhere()
+    torch.save({'state_dict': {'bbox_head.solo_cate.bias': torch.ones(3)}}, tmp_path / 'a.pth')
+    loaded = CheckpointLoader.load_checkpoint(str(tmp_path / 'a.pth'))
+    assert list(loaded['state_dict']) == ['mask_head.conv_cls.bias']
 
 
 @pytest.mark.parametrize('file', FILES)
