@@ -6,7 +6,7 @@ import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,21 +14,29 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from solo_bg.convert import from_original
+from solo_bg.convert import from_original, is_original
 from solo_bg.errors import SetupError
+from solo_bg.fit import compare, explain
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 # what torch, zipfile and pickle raise at a file that is none of theirs
 UNREADABLE = (
     RuntimeError, EOFError, OSError, ValueError, LookupError, AssertionError, AttributeError, TypeError, SafetensorError
 )  # fmt: skip
+NO_PICKLE = re.compile('Unsupported operand|invalid load key|truncated|could not find MARK|stack underflow')
+WEB_PAGE = re.compile(rb'(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml|error)', re.IGNORECASE)
 UNSUPPORTED = re.compile(r'(?:Unsupported global: GLOBAL|GLOBAL) ([\w.]+)')  # in torch's message
 
 
 class Checkpoint(NamedTuple):
-    """`state_dict`: name -> tensor on the CPU. `meta`: what training noted beside it, `{}` if nothing."""
+    """`state_dict`: name -> tensor on the CPU. `meta`: what training noted beside it, `{}` if nothing. `renamed`:
+    whether the weights are the original SOLO repository's, their names converted."""
 
     state_dict: dict[str, Tensor]
     meta: dict[str, Any]
+    renamed: bool = False
 
 
 def load_checkpoint(path: str | Path, trust: bool = False) -> Checkpoint:
@@ -46,29 +54,49 @@ def load_checkpoint(path: str | Path, trust: bool = False) -> Checkpoint:
     path = Path(path)
     loaded = read_checkpoint(path, trust)
     state_dict = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state_dict, Mapping) or not all(map(is_weight, state_dict.items())):
+    if not isinstance(state_dict, Mapping) or not state_dict or not all(map(is_weight, state_dict.items())):
         raise SetupError(f'{path} holds no weights; expected a dict of tensors or one under the key state_dict')
     meta = loaded.get('meta') if 'state_dict' in loaded else None
     plain = {name.removeprefix('module.'): value for name, value in state_dict.items()}
-    return Checkpoint(from_original(plain), meta or {})
+    return Checkpoint(from_original(plain), meta if isinstance(meta, dict) else {}, is_original(plain))
 
 
 def read_checkpoint(path: Path, trust: bool = False) -> Any:
     """What a checkpoint file holds, tensors on the CPU. Raises SetupError as `load_checkpoint` does."""
     if not path.is_file():
         raise SetupError(f'no checkpoint at {path}; expected the .pth file that belongs to the config')
+    refuse_what_is_none(path)
     try:
         if path.suffix == '.safetensors':
             return load_file(path)
         with torch.serialization.safe_globals(allowed_globals()):
             return torch.load(path, map_location='cpu', weights_only=not trust)
     except pickle.UnpicklingError as error:
+        if NO_PICKLE.search(str(error)):
+            raise SetupError(f'{path} is no checkpoint, or not all of one; expected a .pth file') from error
         raise SetupError(
             f'{path} is no checkpoint that can be loaded safely: {wanted(error)}. '
             'If you know who made it, --trust-checkpoint runs what is in it'
         ) from error
     except UNREADABLE as error:
-        raise SetupError(f'{path} cannot be read as a checkpoint: {error}') from error
+        raise SetupError(f'{path} cannot be read as a checkpoint: {str(error).partition(". ")[0]}') from error
+
+
+def refuse_what_is_none(path: Path) -> None:
+    """Raise SetupError for what downloads leave behind instead of a checkpoint."""
+    try:
+        with path.open('rb') as file:
+            start = file.read(512)
+    except OSError as error:
+        raise SetupError(f'{path} cannot be read: {error.strerror}') from error
+    kinds = {
+        'is empty': not start,
+        'is a web page, such as a server sends instead of a file that it does not have': WEB_PAGE.match(start),
+        'only points to the weights; `git lfs pull` gets them': start.startswith(b'version https://git-lfs'),
+    }
+    for what, found in kinds.items():
+        if found:
+            raise SetupError(f'{path} is no checkpoint: it {what}')
 
 
 def wanted(error: pickle.UnpicklingError) -> str:
@@ -79,13 +107,15 @@ def wanted(error: pickle.UnpicklingError) -> str:
 
 def load_safely_everywhere() -> None:
     """Let mmengine's Runner read checkpoints as this module does: by itself it falls back to running what is in them,
-    and when it resumes it runs the config that a training noted in `meta`."""
+    and when it resumes it runs the config that a training noted in `meta`. It starts from the original SOLO's too."""
     from mmengine.runner.checkpoint import CheckpointLoader
 
     def load(filename: str, map_location: Any = None) -> Any:
         loaded = read_checkpoint(Path(filename))
         if isinstance(loaded, dict) and isinstance(loaded.get('meta'), dict):
             loaded['meta'].pop('config', None)
+        if isinstance(loaded, dict) and is_original(loaded.get('state_dict') or {}):
+            loaded['state_dict'] = from_original(loaded['state_dict'])
         return loaded
 
     CheckpointLoader.register_scheme(prefixes='', loader=load, force=True)
@@ -116,26 +146,21 @@ def history_statistic(owner: Any, name: str) -> Any:
     return getattr(HistoryBuffer, name)
 
 
-def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], path: str | Path) -> None:
-    """Put the weights into the model.
+def load_weights(model: nn.Module, weights: Checkpoint, path: str | Path, config: Config | None = None) -> None:
+    """Put the weights into the model, which `config` describes.
 
     Raises:
-        SetupError: a weight is missing, unknown, of another shape or not finite; the message counts them and names
-            the first.
+        SetupError: a weight is missing, unknown, of another shape or not finite. The message counts them, names the
+            first, and says what to do.
     """
-    own = model.state_dict()
-    missing = [name for name in own if name not in state_dict and not name.endswith('num_batches_tracked')]
-    unknown = [name for name in state_dict if name not in own]
-    misshapen = [name for name in own if name in state_dict and own[name].shape != state_dict[name].shape]
-    wrong = {'missing': missing, 'not in the model': unknown, 'of another shape': misshapen}
-    if any(wrong.values()):
-        counted = '; '.join(f'{len(names)} {how} ({", ".join(names[:3])})' for how, names in wrong.items() if names)
-        raise SetupError(
-            f'{path} does not fit the config. Of {len(own)} weights: {counted}. Give the config it was trained with'
-        )
-    broken = [name for name, value in state_dict.items() if value.is_floating_point() and not value.isfinite().all()]
+    own, given = model.state_dict(), weights.state_dict
+    misfit = compare(own, given)
+    if any(misfit):
+        raise SetupError(f'{path} does not fit the config: {explain(misfit, own, weights, config)}')
+    used = {name: value for name, value in given.items() if name in own}
+    broken = [name for name, value in used.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise SetupError(
             f'{path} is broken: {len(broken)} of its weights hold NaN or infinity ({", ".join(broken[:3])})'
         )
-    model.load_state_dict(dict(state_dict), strict=False)
+    model.load_state_dict(used, strict=False)

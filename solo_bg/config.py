@@ -61,14 +61,18 @@ def choose_head(config: Config, lazy: bool) -> bool:
 def find_class_names(meta: Mapping[str, Any], config: Config, count: int | None) -> tuple[str, ...]:
     """Class names from the checkpoint, else from the config's data set; () if there are none of the right number."""
     dataset = config.test_dataloader.dataset
+    while 'dataset' in dataset:  # wrapped in another
+        dataset = dataset.dataset
     known_type = DATASETS.get(dataset.get('type', ''))
+    noted = meta.get('dataset_meta') or {}
     sources = [
-        {key.lower(): value for key, value in meta.get('dataset_meta', {}).items()}.get('classes'),
+        {key.lower(): value for key, value in noted.items()}.get('classes'),
         meta.get('CLASSES'),
-        dataset.get('metainfo', {}).get('classes'),
+        (dataset.get('metainfo') or {}).get('classes'),
         getattr(known_type, 'METAINFO', {}).get('classes'),
     ]
     for names in sources:
+        names = (names,) if isinstance(names, str) else tuple(names or ())  # classes=('one') is a string
         if names and count in (None, len(names)):
-            return tuple(names)
+            return tuple(map(str, names))
     return ()

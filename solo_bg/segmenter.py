@@ -29,6 +29,7 @@ mmcv_ops.install()
 with mmcv_ops.quiet_imports():
     import mmdet.datasets
     import mmdet.models  # noqa: F401  (fills the registries)
+    from mmdet.models.detectors.base import BaseDetector
     from mmdet.registry import MODELS
 
     import solo_bg.mmdet_plugin.lazy_solo  # noqa: F401  (registers the heads)
@@ -81,8 +82,10 @@ class Segmenter:
             self.model = MODELS.build(self.config.model)
             self._preprocess = Compose(array_pipeline(self.config))
         except (KeyError, TypeError, ValueError, AttributeError, AssertionError, RuntimeError, ImportError) as error:
-            raise SetupError(f'the config {config} builds no detector: {error}') from error
-        load_weights(self.model, weights.state_dict, checkpoint)
+            name = self.config.filename or 'given'
+            raise SetupError(f'the config {name} builds no detector: {error}; expected one of mmdet 3') from error
+        check_gives_masks(self.model)
+        load_weights(self.model, weights, checkpoint, self.config)
         self.model.to(self.device).eval()
         if self.lazy:
             optimise(self.model, self.precision)
@@ -213,9 +216,20 @@ def choose_precision(precision: str, device: torch.device) -> str:
     return precision
 
 
+def check_gives_masks(model: torch.nn.Module) -> None:
+    """Raise SetupError for what is no detector, or has no part that makes masks."""
+    kind = type(model).__name__
+    if not isinstance(model, BaseDetector):
+        raise SetupError(f'the config builds a {kind}, which is no detector; expected an instance segmenter of mmdet')
+    if not any('mask' in name or 'panoptic' in name for name, _ in model.named_modules()):
+        raise SetupError(f'{kind} gives boxes but no masks; expected an instance segmenter, such as SOLO or Mask R-CNN')
+
+
 def count_classes(model: torch.nn.Module) -> int | None:
     """The number of classes that the model's head tells apart, if it says."""
     heads: list[Any] = [getattr(model, name, None) for name in ('mask_head', 'bbox_head', 'panoptic_fusion_head')]
+    boxes = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
+    heads.append(boxes[0] if isinstance(boxes, torch.nn.ModuleList) else boxes)  # a cascade's have one number
     return next((head.num_classes for head in heads if hasattr(head, 'num_classes')), None)
 
 

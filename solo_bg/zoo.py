@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,11 @@ def models(families: str = '*') -> dict[str, Model]:
     return found
 
 
+def config_files(pattern: str) -> list[Path]:
+    """mmdet's configs of this name, whether a metafile lists them or not; `pattern` is family/name, `*` for any."""
+    return sorted(metafiles().glob(f'configs/{pattern}.py'))
+
+
 def metafiles() -> Path:
     import mmdet
 
@@ -67,12 +73,14 @@ def mask_ap(entry: dict[str, Any]) -> float | None:
 
 
 def find(name: str) -> Model:
-    """The model of this name.
+    """The model of this name. A config that no metafile lists is one without weights.
 
     Raises:
         SetupError: there is none; the message names the nearest.
     """
     known = models()
+    if name not in known and re.fullmatch(r'[\w.-]+', name) and (paths := config_files(f'*/{name}')):
+        return Model(name, paths[0], None, None)
     if name not in known:
         near = ', '.join(difflib.get_close_matches(name, known, 3)) or 'see tools/download.py --list'
         raise SetupError(f'no config at {name}, and mmdet has no model of this name; the nearest: {near}')

@@ -10,32 +10,48 @@ from torch import nn
 STRIDES = (8, 8, 16, 32, 32)  # what an area must exceed, level by level
 
 
+class Deformable(nn.Conv2d):
+    """For its names: `kind` is DCN (offsets) or DCNv2 (offsets and a mask)."""
+
+    def __init__(self, kind, inputs, outputs, side):
+        super().__init__(inputs, outputs, side, bias=False)
+        self.conv_offset = nn.Conv2d(inputs, {'DCN': 2, 'DCNv2': 3}[kind] * side**2, side)
+
+    def forward(self, x):
+        raise NotImplementedError
+
+
 class Layer(nn.Module):
-    def __init__(self, inputs, outputs):
+    def __init__(self, inputs, outputs, side=3, dcn=None):
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        plain = nn.Conv2d(inputs, outputs, side, padding=side // 2, bias=False)
+        self.conv = Deformable(dcn, inputs, outputs, side) if dcn else plain
         self.gn = nn.GroupNorm(32, outputs)
 
     def forward(self, x):
         return self.gn(self.conv(x)).relu()
 
 
-def branch(inputs, channels, depth):
-    return nn.ModuleList(Layer(inputs if index == 0 else channels, channels) for index in range(depth))
+def branch(inputs, channels, depth, dcn=None, dcn_everywhere=False):
+    """Light heads are deformable in their last layer only."""
+    return nn.ModuleList(
+        Layer(inputs if index == 0 else channels, channels, dcn=dcn if dcn_everywhere or index == depth - 1 else None)
+        for index in range(depth)
+    )
 
 
 class Head(nn.Module):
     """`kind`: solo, decoupled or light."""
 
-    def __init__(self, kind, classes, channels, depth, grids):
+    def __init__(self, kind, classes, channels, depth, grids, dcn=None):
         super().__init__()
         self.kind, self.grids = kind, grids
-        self.cate_convs = branch(channels, channels, depth)
+        self.cate_convs = branch(channels, channels, depth, dcn)
         if kind == 'decoupled':
             self.ins_convs_x = branch(channels + 1, channels, depth)
             self.ins_convs_y = branch(channels + 1, channels, depth)
         else:
-            self.ins_convs = branch(channels + 2, channels, depth)
+            self.ins_convs = branch(channels + 2, channels, depth, dcn)
         if kind == 'solo':
             self.solo_ins_list = nn.ModuleList(nn.Conv2d(channels, grid**2, 1) for grid in grids)
             self.solo_cate = nn.Conv2d(channels, classes, 3, padding=1)
@@ -46,11 +62,7 @@ class Head(nn.Module):
 
     def forward(self, feats):
         """Of one image: masks of all cells (cells, h, w), scores (cells, classes), and the stride of each cell."""
-        feats = [
-            resize(feats[0], [side // 2 for side in feats[0].shape[-2:]]),
-            *feats[1:4],
-            resize(feats[4], feats[3].shape[-2:]),
-        ]
+        feats = between_the_ends(feats)
         canvas = [2 * side for side in feats[0].shape[-2:]]
         masks, scores, strides = [], [], []
         for level, (feat, grid) in enumerate(zip(feats, self.grids, strict=True)):
@@ -61,8 +73,7 @@ class Head(nn.Module):
 
     def masks(self, feat, level, grid, canvas):
         height, width = feat.shape[-2:]
-        x = torch.linspace(-1, 1, width).expand(1, 1, height, width)
-        y = torch.linspace(-1, 1, height)[:, None].expand(1, 1, height, width)
+        x, y = coordinates(feat)
 
         def run(layers, *coordinates):
             out = torch.cat([feat, *coordinates], 1)
@@ -87,10 +98,29 @@ class Head(nn.Module):
         out = resize(feat, [grid, grid])
         for layer in self.cate_convs:
             out = layer(out)
-        score = (self.solo_cate if self.kind == 'solo' else self.dsolo_cate)(out).sigmoid()[0]
-        padded = F.pad(score, (1, 0, 1, 0), value=-1)  # a point stays if none above, left, or above left is higher
-        windows = [padded[:, dy : dy + grid, dx : dx + grid] for dy in (0, 1) for dx in (0, 1)]
-        return (score * (score == torch.stack(windows).amax(0))).flatten(1).T
+        return point_nms((self.solo_cate if self.kind == 'solo' else self.dsolo_cate)(out))
+
+
+def between_the_ends(feats):
+    """The five levels, the first halved and the last as large as the one before."""
+    first, last = resize(feats[0], [side // 2 for side in feats[0].shape[-2:]]), resize(feats[4], feats[3].shape[-2:])
+    return [first, *feats[1:4], last]
+
+
+def coordinates(feat):
+    """x, then y, from -1 to 1, each (1, 1, h, w)."""
+    height, width = feat.shape[-2:]
+    x = torch.linspace(-1, 1, width).expand(1, 1, height, width)
+    return x, torch.linspace(-1, 1, height)[:, None].expand(1, 1, height, width)
+
+
+def point_nms(logits):
+    """(1, classes, grid, grid) -> scores (cells, classes): a point stays if none above, left, or above left is
+    higher."""
+    score, grid = logits.sigmoid()[0], logits.shape[-1]
+    padded = F.pad(score, (1, 0, 1, 0), value=-1)
+    windows = [padded[:, dy : dy + grid, dx : dx + grid] for dy in (0, 1) for dx in (0, 1)]
+    return (score * (score == torch.stack(windows).amax(0))).flatten(1).T
 
 
 def resize(x, size):

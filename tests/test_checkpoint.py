@@ -10,7 +10,7 @@ import torch
 from conftest import CHECKPOINT
 from safetensors.torch import save_file
 
-from solo_bg.checkpoint import load_checkpoint, load_weights
+from solo_bg.checkpoint import Checkpoint, load_checkpoint, load_weights
 from solo_bg.errors import SetupError
 
 
@@ -89,7 +89,7 @@ def test_weights_that_are_not_finite_are_refused(value):
     model = torch.nn.Linear(2, 3)
     weights = {**model.state_dict(), 'bias': torch.tensor([0, value, 0])}
     with pytest.raises(SetupError, match=r'a.pth is broken: 1 of its weights hold NaN or infinity \(bias\)'):
-        load_weights(model, weights, 'a.pth')
+        load_weights(model, Checkpoint(weights, {}), 'a.pth')
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_a_missing_file_and_a_file_without_weights(tmp_path):
 def test_weights_that_do_not_fit_are_counted_and_named():
     model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
     weights = {name: value for name, value in model.state_dict().items() if 'tracked' not in name}
-    load_weights(model, weights, 'fits.pth')  # the counter of batches may be missing
+    load_weights(model, Checkpoint(weights, {}), 'fits.pth')  # the counter of batches may be missing
     weights['0.weight'] = torch.ones(5, 5)
     weights['extra'] = torch.ones(1)
     del weights['0.bias']
     with pytest.raises(SetupError, match=r'1 missing \(0.bias\); 1 not in the model \(extra\); 1 of another shape'):
-        load_weights(model, weights, 'wrong.pth')
+        load_weights(model, Checkpoint(weights, {}), 'wrong.pth')
 
 
 def test_the_bundled_checkpoint_is_plain_and_small():

@@ -142,5 +142,7 @@ def test_mmdets_models():
     model = models['solo_r50_fpn_1x_coco']
     assert model.config.is_file() and model.mask_ap == 33.1 and model.file_name.endswith('-2290a6b8.pth')
     assert zoo.find('mask-rcnn_r50_fpn_1x_coco').mask_ap == 34.7
+    unlisted = zoo.find('solov2_r101_fpn_ms-3x_coco')  # a config without weights, in no metafile
+    assert unlisted.config.is_file() and unlisted.weights is None
     with pytest.raises(SetupError, match=r'no model of this name; the nearest: .*solo_r50_fpn_1x_coco'):
         zoo.find('solo_r50_fpn_1x')

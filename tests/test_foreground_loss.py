@@ -71,8 +71,8 @@ def test_stripped_weights_fit_stock_mmdet(model):
     from mmdet.registry import MODELS
     from mmengine.config import Config
 
-    from solo_bg.checkpoint import load_weights
+    from solo_bg.checkpoint import Checkpoint, load_weights
     from solo_bg.mmdet_plugin.foreground_loss import strip
 
     stock = MODELS.build(Config.fromfile(ROOT / 'configs/solo_bg_tiny.py').model)
-    load_weights(stock, strip(model.state_dict()), 'stripped')
+    load_weights(stock, Checkpoint(strip(model.state_dict()), {}), 'stripped')

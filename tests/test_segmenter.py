@@ -9,10 +9,10 @@ from conftest import CHECKPOINT, CONFIG, ROOT
 from findable import save_weights
 from mmengine.config import Config
 
-from solo_bg import ImageError, Segmenter, SetupError, cli
+from solo_bg import ImageError, Segmenter, SetupError, cli, zoo
 from solo_bg.config import find_class_names
 from solo_bg.scenes import draw_scene
-from solo_bg.segmenter import choose_device, choose_precision
+from solo_bg.segmenter import MODELS, choose_device, choose_precision, count_classes
 
 MMDET_CONFIGS = ('solo_r50_fpn_1x_coco', 'decoupled-solo_r50_fpn_1x_coco', 'decoupled-solo-light_r50_fpn_3x_coco')
 
@@ -198,6 +198,47 @@ def test_class_names_come_from_the_checkpoint_then_from_the_config(segmenter, me
 
 def test_class_names_that_nobody_knows(segmenter):
     assert find_class_names({}, segmenter.config, 7) == ()
+
+
+@pytest.mark.parametrize(
+    ('meta', 'names'),
+    [
+        ({}, set('012')),
+        ({'CLASSES': ('a', 'b', 'c')}, set('abc')),
+        ({'dataset_meta': {'classes': list('xyz')}}, set('xyz')),
+    ],
+)
+def test_class_names_reach_the_manifest(tmp_path, meta, names):
+    """Of a model whose config names another number of classes."""
+    options = {'model.mask_head.num_classes': 3, 'test_dataloader.dataset.pipeline.1.scale': (128, 96)}
+    image, config = draw_scene(7, 96, 128)[0], Config.fromfile(CONFIG)
+    config.merge_from_dict(options)
+    save_weights(config, tmp_path / 'a.pth', image)
+    torch.save({**torch.load(tmp_path / 'a.pth'), 'meta': meta}, tmp_path / 'a.pth')
+    cv2.imwrite(str(tmp_path / 'scene.png'), image)
+    argv = [CONFIG, tmp_path / 'a.pth', tmp_path / 'scene.png', '-o', tmp_path / 'out', '--score-thr', '0', '--quiet']
+    argv += ['--device', 'cpu', '--cfg-options', 'model.mask_head.num_classes=3']
+    assert cli.main(list(map(str, argv))) == 0
+    found = set(json.loads((tmp_path / 'out/manifest.jsonl').read_text())['classes'])
+    written = json.loads((tmp_path / 'out/annotations.json').read_text())
+    assert found and found <= {category['name'] for category in written['categories']} <= names
+
+
+@pytest.mark.parametrize(
+    ('name', 'count'), [('mask-rcnn_r50_fpn_1x_coco', 80), ('cascade-mask-rcnn_r50_fpn_1x_coco', 80)]
+)
+def test_the_classes_of_a_head_with_boxes_are_counted(name, count):
+    config = Config.fromfile(zoo.find(name).config)
+    with torch.device('meta'):
+        assert count_classes(MODELS.build(config.model)) == count
+
+
+def test_names_in_a_wrapped_data_set_and_a_single_one(segmenter):
+    config = Config(segmenter.config.to_dict())
+    dataset = config.test_dataloader.dataset
+    dataset.metainfo = {'classes': 'thing'}  # ('thing') where ('thing',) was meant
+    config.test_dataloader.dataset = {'type': 'RepeatDataset', 'times': 1, 'dataset': dataset}
+    assert find_class_names({'dataset_meta': None}, config, 1) == ('thing',)
 
 
 def test_cfg_options_reach_the_model():

@@ -47,7 +47,8 @@ def main() -> None:
     if args.proposals:
         keep_proposals(config)
     runner = Runner.from_cfg(config)
-    load_weights(runner.model.module if args.launcher == 'pytorch' else runner.model, *weights_of(args.checkpoint))
+    model = runner.model.module if args.launcher == 'pytorch' else runner.model
+    load_weights(model, load_checkpoint(args.checkpoint), args.checkpoint, config)
     if args.out:  # a pickle
         runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
     metrics = runner.test()
@@ -63,10 +64,6 @@ def keep_proposals(config: Config) -> None:
     if all(metric['type'] != 'MaskProposalRecall' for metric in metrics):
         metrics = [*metrics, {'type': 'MaskProposalRecall', 'ann_file': metrics[0]['ann_file']}]
     config.test_evaluator = metrics
-
-
-def weights_of(checkpoint: str) -> tuple[dict, str]:
-    return load_checkpoint(checkpoint).state_dict, checkpoint
 
 
 if __name__ == '__main__':
