@@ -1,7 +1,6 @@
 """What stands in for mmcv's compiled operators, against the definitions written down as loops over numbers."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
