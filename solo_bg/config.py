@@ -43,9 +43,18 @@ def load_config(
 
 
 def array_pipeline(config: Config) -> list[ConfigDict]:
-    """The config's test pipeline, taking an array where it took a file, and no annotations."""
-    pipeline = [step for step in get_test_pipeline_cfg(config) if not str(step['type']).endswith('LoadAnnotations')]
-    return [ConfigDict(type='mmdet.LoadImageFromNDArray'), *pipeline[1:]]
+    """The config's test pipeline, taking an array where it took a file, and no annotations.
+
+    The loading step keeps its options: where it has `to_float32`, what is resized is not rounded.
+    """
+    first, *steps = copy.deepcopy(get_test_pipeline_cfg(config))
+    first.type = 'mmdet.LoadImageFromNDArray'
+    return [first, *(step for step in steps if not loads_annotations(step))]
+
+
+def loads_annotations(step: Mapping[str, Any]) -> bool:
+    name = getattr(step['type'], '__name__', str(step['type'])).rpartition('.')[2]
+    return name.startswith('Load') and name.endswith('Annotations')
 
 
 def choose_head(config: Config, lazy: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Stands in for mmcv's compiled operators, so that stock mmdet imports and SOLO runs without a compiler.
+"""Stands in for mmcv's compiled operators, so that stock mmdet imports and its segmenters run without a compiler.
 
 `install()` appends a finder to `sys.meta_path`. Being last, it is asked for `mmcv._ext` only when no installed
 mmcv serves it. mmdet's guarded imports decide once, so this comes before the first import of `mmdet.models`.
@@ -11,13 +11,23 @@ import io
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-if TYPE_CHECKING:
-    from torch import Tensor
+OPERATORS = {
+    'carafe_forward': 'convolutions',
+    'deform_conv_forward': 'convolutions',
+    'modulated_deform_conv_forward': 'convolutions',
+    'ms_deform_attn_forward': 'convolutions',
+    'nms': 'boxes',
+    'roi_align_backward': 'boxes',
+    'roi_align_forward': 'boxes',
+    'sigmoid_focal_loss_backward': 'focal_loss',
+    'sigmoid_focal_loss_forward': 'focal_loss',
+}  # what stands in -> its module in `solo_bg.operators`, imported when mmcv asks, so that `import solo_bg` stays light
 
 EXTENSION = 'mmcv._ext'
 NOISE = ('Could not import OneDL', 'faster_coco_eval is not installed')  # of the forks, at import; nothing is wrong
@@ -47,12 +57,14 @@ class StandInLoader(Loader):
 
 
 class StandIn(ModuleType):
-    """The module `mmcv._ext`: the operators below by name, and for every other name one that says it is missing."""
+    """The module `mmcv._ext`: `OPERATORS` by name, and for every other name one that says it is missing."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith('__'):
             raise AttributeError(name)
-        return OPERATORS.get(name) or MissingOperator(name)
+        if name not in OPERATORS:
+            return MissingOperator(name)
+        return getattr(import_module(f'solo_bg.operators.{OPERATORS[name]}'), name)
 
 
 class MissingOperator:
@@ -66,60 +78,9 @@ class MissingOperator:
             f"mmcv's operator '{self.name}' is not compiled here, and solo_bg's stand-in does not provide it. "
             'Install mmcv with its compiled operators: '
             'pip install --force-reinstall --no-deps --no-build-isolation --no-binary onedl-mmcv onedl-mmcv '
-            '(needs a C++ compiler and, for CUDA, nvcc; about ten minutes on two cores).'
+            '(needs a C++ compiler and, for CUDA, nvcc; about ten minutes on two cores); beside upstream mmdet, '
+            'mmcv in place of mmcv-lite.'
         )
-
-
-def sigmoid_focal_loss_forward(
-    input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
-) -> None:
-    """Focal loss (Lin et al. 2017, eq. 5) of sigmoid scores, each class on its own, written into `output`.
-
-    Args:
-        input: logits, float (N, C).
-        target: int64 (N,); C (or any number outside 0..C-1) is background.
-        weight: per-class weight (C,), or empty for none; background rows then take the weight 1.
-        output: float (N, C), overwritten.
-    """
-    is_class, log_p, log_not_p = _focal_terms(input, target)
-    p = input.float().sigmoid()
-    positive = -alpha * (1 - p) ** gamma * log_p
-    negative = -(1 - alpha) * p**gamma * log_not_p
-    output.copy_(positive.where(is_class, negative) * _row_weight(target, weight, input.shape[1]))
-
-
-def sigmoid_focal_loss_backward(
-    input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
-) -> None:
-    """Derivative of `sigmoid_focal_loss_forward` by `input`, written into `grad_input` (N, C)."""
-    is_class, log_p, log_not_p = _focal_terms(input, target)
-    p = input.float().sigmoid()
-    positive = -alpha * (1 - p) ** gamma * (1 - p - gamma * p * log_p)
-    negative = -(1 - alpha) * p**gamma * (gamma * (1 - p) * log_not_p - p)
-    grad_input.copy_(positive.where(is_class, negative) * _row_weight(target, weight, input.shape[1]))
-
-
-def _focal_terms(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """bool (N, C): the target's class; log p and log(1 - p), float32 (N, C)."""
-    import torch
-    import torch.nn.functional as F
-
-    is_class = target[:, None] == torch.arange(input.shape[1], device=input.device)
-    logits = input.float()
-    return is_class, F.logsigmoid(logits), F.logsigmoid(-logits)
-
-
-def _row_weight(target: Tensor, weight: Tensor, num_classes: int) -> Tensor:
-    if weight.numel() == 0:
-        return weight.new_ones(1, 1)
-    foreground = (target >= 0) & (target < num_classes)
-    return weight[target.clamp(0, num_classes - 1)].where(foreground, weight.new_ones(()))[:, None]
-
-
-OPERATORS = {
-    'sigmoid_focal_loss_forward': sigmoid_focal_loss_forward,
-    'sigmoid_focal_loss_backward': sigmoid_focal_loss_backward,
-}
 
 
 @contextlib.contextmanager

@@ -35,6 +35,8 @@ with mmcv_ops.quiet_imports():
     import solo_bg.mmdet_plugin.lazy_solo  # noqa: F401  (registers the heads)
     from solo_bg.optimise import optimise
 
+# torch's, on how mmdet calls it, and mmdet's, on a loss in training; nothing is wrong
+NOTICES = ('torch.meshgrid', 'To copy construct from a tensor', 'Default ``avg_non_ignore``')
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 
@@ -79,7 +81,8 @@ class Segmenter:
         weights = load_checkpoint(checkpoint, trust_checkpoint)
         init_default_scope('mmdet')
         try:
-            self.model = MODELS.build(self.config.model)
+            with quiet_model():
+                self.model = MODELS.build(self.config.model)
             self._preprocess = Compose(array_pipeline(self.config))
         except (KeyError, TypeError, ValueError, AttributeError, AssertionError, RuntimeError, ImportError) as error:
             name = self.config.filename or 'given'
@@ -142,7 +145,7 @@ class Segmenter:
     def forward(self, batch: dict[str, list[Any]]) -> list[Instances]:
         dtype, reduced = PRECISIONS[self.precision], self.precision != 'fp32'
         try:
-            with quiet_inference(), full_float32(), torch.autocast(self.device.type, dtype, enabled=reduced):
+            with quiet_model(), full_float32(), torch.autocast(self.device.type, dtype, enabled=reduced):
                 return self.find_lazily(batch) if self.lazy else self.find(batch)
         except NotImplementedError as error:  # an operator that mmcv compiles
             raise SetupError(str(error)) from error
@@ -159,16 +162,20 @@ class Segmenter:
         """mmdet's: its `DetDataSample`s as `Instances`."""
         found = []
         for sample in self.model.test_step(batch):
-            if 'masks' not in sample.pred_instances:
-                raise SetupError(f'{type(self.model).__name__} gives boxes but no masks; expected a segmenter')
-            found.append(as_instances(sample, sample.ori_shape[:2], self.class_names))
+            if 'masks' not in sample.get('pred_instances', ()):
+                given = ', '.join(predicted(sample))
+                raise SetupError(
+                    f'{type(self.model).__name__} gives {given} but no masks of instances; expected a segmenter '
+                    '(a panoptic one with model.test_cfg.instance_on=True)'
+                )
+            found.append(best_first(as_instances(sample, sample.ori_shape[:2], self.class_names)))
         return found
 
     def prepare(self, image: NDArray[np.uint8]) -> dict[str, Any]:
         """The config's test pipeline on one image, uint8 (H, W, 3), BGR. Any thread may do it ahead of `segment`.
 
         Returns:
-            `inputs`, uint8 (3, h, w), and `data_samples`.
+            `inputs`, uint8 or, where the config loads images so, float32 (3, h, w), and `data_samples`.
 
         Raises:
             ImageError: not such an image, or one that the pipeline cannot use.
@@ -225,20 +232,33 @@ def check_gives_masks(model: torch.nn.Module) -> None:
         raise SetupError(f'{kind} gives boxes but no masks; expected an instance segmenter, such as SOLO or Mask R-CNN')
 
 
+def predicted(sample: Any) -> list[str]:
+    """What mmdet predicted of an image: `bboxes`, `scores`, `panoptic_seg` ..."""
+    names = [name.removeprefix('pred_') for name in sample.keys() if name.startswith('pred_')]  # noqa: SIM118
+    return sorted([*sample.get('pred_instances', {}).keys(), *(name for name in names if name != 'instances')])
+
+
+def best_first(instances: Instances) -> Instances:
+    """In the order of their scores, which not every family of mmdet's keeps to (Mask2Former, Mask Scoring R-CNN)."""
+    order = instances.scores.argsort(descending=True, stable=True)
+    return instances if (order.diff() == 1).all() else instances[order]
+
+
 def count_classes(model: torch.nn.Module) -> int | None:
-    """The number of classes that the model's head tells apart, if it says."""
-    heads: list[Any] = [getattr(model, name, None) for name in ('mask_head', 'bbox_head', 'panoptic_fusion_head')]
-    boxes = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
-    heads.append(boxes[0] if isinstance(boxes, torch.nn.ModuleList) else boxes)  # a cascade's have one number
+    """The number of classes that the model's head tells apart, if it says; of two-stage models the second stage's."""
+    owner = getattr(model, 'roi_head', model)
+    heads: list[Any] = [getattr(owner, name, None) for name in ('mask_head', 'bbox_head', 'panoptic_fusion_head')]
+    heads = [head[-1] if isinstance(head, torch.nn.ModuleList) and len(head) else head for head in heads]
     return next((head.num_classes for head in heads if hasattr(head, 'num_classes')), None)
 
 
-class quiet_inference(warnings.catch_warnings):
-    """Silences torch's notice about mmdet's use of `meshgrid`, by its text."""
+class quiet_model(warnings.catch_warnings):
+    """Silences `NOTICES`, by their texts."""
 
     def __enter__(self) -> None:
         super().__enter__()
-        warnings.filterwarnings('ignore', message='torch.meshgrid')
+        for text in NOTICES:
+            warnings.filterwarnings('ignore', message=text)
 
 
 def full_float32() -> Any:

@@ -1,10 +1,12 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from solo_bg import mmcv_ops
+from solo_bg.operators import focal_loss
 
 try:
     from mmcv import _ext  # the stand-in, or the compiled one
@@ -54,9 +56,19 @@ def test_the_finder_stands_last_and_once():
 
 
 def test_a_missing_operator_names_itself():
-    missing = mmcv_ops.StandIn('mmcv._ext').roi_align_forward
-    with pytest.raises(NotImplementedError, match=r"'roi_align_forward'.*pip install"):
+    missing = mmcv_ops.StandIn('mmcv._ext').roi_pool_forward
+    with pytest.raises(NotImplementedError, match=r"'roi_pool_forward'.*pip install"):
         missing(1, 2)
+
+
+def test_every_operator_that_stands_in_is_there_and_is_mmcvs():
+    """mmcv's wheels hold the sources of what they compile, with the names of all operators."""
+    import mmcv
+
+    bindings = (Path(mmcv.__path__[0]) / 'ops/csrc/pytorch/pybind.cpp').read_text()
+    for name in mmcv_ops.OPERATORS:
+        assert callable(getattr(mmcv_ops.StandIn('mmcv._ext'), name))
+        assert f'm.def("{name}"' in bindings
 
 
 @pytest.mark.parametrize('weighted', [False, True])
@@ -77,8 +89,8 @@ def test_focal_loss_against_autograd(weighted):
     wanted.sum().backward()
 
     loss, grad = torch.empty_like(logits), torch.empty_like(logits)
-    mmcv_ops.sigmoid_focal_loss_forward(logits, target, weight, loss, gamma=gamma, alpha=alpha)
-    mmcv_ops.sigmoid_focal_loss_backward(logits, target, weight, grad, gamma=gamma, alpha=alpha)
+    focal_loss.sigmoid_focal_loss_forward(logits, target, weight, loss, gamma=gamma, alpha=alpha)
+    focal_loss.sigmoid_focal_loss_backward(logits, target, weight, grad, gamma=gamma, alpha=alpha)
     torch.testing.assert_close(loss, wanted.detach(), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(grad, inputs.grad, rtol=1e-4, atol=1e-6)
 
@@ -86,7 +98,7 @@ def test_focal_loss_against_autograd(weighted):
 def test_focal_loss_stays_finite_at_extreme_logits():
     logits = torch.tensor([[-200.0, 200.0], [200.0, -200.0]])
     out = torch.empty_like(logits)
-    mmcv_ops.sigmoid_focal_loss_forward(logits, torch.tensor([0, 2]), torch.empty(0), out, gamma=2.0, alpha=0.25)
+    focal_loss.sigmoid_focal_loss_forward(logits, torch.tensor([0, 2]), torch.empty(0), out, gamma=2.0, alpha=0.25)
     assert out.isfinite().all()
 
 
