@@ -123,21 +123,31 @@ def fitting_config(given: Mapping[str, Tensor]) -> str | None:
     if not (mark := next(marks, None)):
         return None
     head, pattern = HEADS[mark]
-    configs = {name: config for name, config in bundled_configs(pattern) if may_fit(config.model, head, given)}
-    for variant in ({}, *variants(given)):
-        for name, config in configs.items():
-            config.merge_from_dict(variant)
-            own = empty_weights(config)
-            misfit = compare(own, given)
-            overrides = class_overrides(config, own, given, misfit) if any(misfit) else {}
-            if overrides is not None:
-                options = {**variant, **overrides}
-                return f'{name} with {as_options(options)}' if options else name
-    return None
+    tried = []
+    for name, config in bundled_configs(pattern):
+        if may_fit(config.model, head, given):
+            tried.append((name, config))
+            if (advice := advise(name, config, {}, given)) is not None:
+                return advice
+    changes = variant(given)
+    changed = (advise(name, config, changes, given) for name, config in tried if changes)
+    return next((advice for advice in changed if advice is not None), None)
+
+
+def advise(name: str, config: Config, changes: Mapping[str, Any], given: Mapping[str, Tensor]) -> str | None:
+    """How to type this config, changed so and to the number of classes of the weights, if they fit it then."""
+    config.merge_from_dict(dict(changes))
+    own = empty_weights(config)
+    misfit = compare(own, given)
+    overrides = class_overrides(config, own, given, misfit) if any(misfit) else {}
+    if overrides is None:
+        return None
+    options = {**changes, **overrides}
+    return f'{name} with {as_options(options)}' if options else name
 
 
 def bundled_configs(pattern: str) -> Iterator[tuple[str, Config]]:
-    """Name or path -> config: of mmdet's those of this pattern, with weights of their own first; then of `configs/`."""
+    """Name or path -> config: of mmdet's those of this pattern, with weights of their own first; then ours."""
     from mmengine.config import Config
 
     from solo_bg import zoo
@@ -148,7 +158,7 @@ def bundled_configs(pattern: str) -> Iterator[tuple[str, Config]]:
     except SetupError:  # an mmdet without metafiles
         listed, files = {}, []
     known = {path.stem: path for path in sorted(files, key=lambda path: path.stem not in listed)}
-    known |= {f'configs/{path.name}': path for path in sorted(CONFIGS.glob('*.py'))}
+    known |= {f'configs/{path.name}': path for path in sorted(CONFIGS.glob('solo_bg_*.py'))}
     return ((name, Config.fromfile(path)) for name, path in known.items())
 
 
@@ -160,11 +170,11 @@ def may_fit(model: Any, head: str, given: Mapping[str, Tensor]) -> bool:
     return same_head and last is not None and last.shape[1] == model.neck.in_channels[-1]
 
 
-def variants(given: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+def variant(given: Mapping[str, Tensor]) -> dict[str, Any]:
     """Overrides that models of the original repository need, for which mmdet has no config."""
     offsets = [len(value) for name, value in given.items() if name.endswith('conv_offset.weight')]
-    found = [RESNET_101] if 'backbone.layer3.22.conv3.weight' in given else []
-    return [*found, DEFORMABLE] if 18 in offsets else found
+    deep = 'backbone.layer3.22.conv3.weight' in given
+    return {**(RESNET_101 if deep else {}), **(DEFORMABLE if 18 in offsets else {})}
 
 
 def empty_weights(config: Config) -> dict[str, Tensor]:

@@ -102,7 +102,7 @@ def test_training_starts_from_them_too(tmp_path, monkeypatch):
 @pytest.mark.parametrize('file', FILES)
 def test_every_weight_of_every_file_has_its_place(file):
     *_, name, overrides = FILES[file]
-    config = Config.fromfile(zoo.find(name).config)
+    config = Config.fromfile(*zoo.config_files(f'*/{name}'))
     config.merge_from_dict(overrides)
     expected = {name: tuple(value.shape) for name, value in empty_weights(config).items()}
     assert from_original(shapes(file)) == expected

@@ -146,11 +146,9 @@ def test_configs_of_no_segmenter(tmp_path, capsys, text, message):
     assert message in refused(tmp_path, capsys, CHECKPOINT, config=tmp_path / 'config.py')
 
 
-@pytest.mark.parametrize('name', ['solo_r50_fpn_1x_coco', 'mask-rcnn_r50_fpn_1x_coco'])
-def test_another_config_that_fits_is_named(tmp_path, capsys, name):
-    error = refused(tmp_path, capsys, CHECKPOINT, config=name)
+def test_another_config_that_fits_is_named(tmp_path, capsys):
+    error = refused(tmp_path, capsys, CHECKPOINT, config='solo_r50_fpn_1x_coco')
     assert 'missing' in error and 'They fit configs/solo_bg_tiny.py' in error
-    assert Segmenter(CONFIG, CHECKPOINT, 'cpu').class_names == ('object',)
 
 
 @pytest.mark.parametrize('file', ['SOLO_R101_3x', 'Decoupled_SOLO_Light_DCN_R50_3x', 'SOLOv2_Light_448_R34_3x'])
@@ -183,6 +181,6 @@ def test_nothing_of_solos_fits_no_solo():
     assert fitting_config({'roi_head.bbox_head.fc_cls.weight': torch.empty(81, 1024)}) is None
 
 
-def test_python_gets_the_same(tmp_path, weights):
-    with pytest.raises(SetupError, match='1 missing'):
-        Segmenter(CONFIG, save(tmp_path, {k: v for k, v in weights.items() if k != 'mask_head.conv_cls.bias'}), 'cpu')
+def test_python_gets_the_same():
+    with pytest.raises(SetupError, match='it has 1 classes, the config 2'):
+        Segmenter(CONFIG, CHECKPOINT, 'cpu', {'model.mask_head.num_classes': 2})
