@@ -261,12 +261,14 @@ def fuzz(name, seeds):
     return Counter(read(damage(SOURCES[name], seed))[0] for seed in seeds)
 
 
+@pytest.mark.filterwarnings('ignore::UserWarning')  # Pillow's, of damaged tags
 @pytest.mark.parametrize('name', SOURCES)
 def test_damaged_files_are_read_or_refused(name):
     assert fuzz(name, range(5)).total() == 5
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings('ignore::UserWarning')  # Pillow's, of damaged tags
 @pytest.mark.parametrize('name', SOURCES)
 def test_files_damaged_in_many_ways_are_read_or_refused(name):
     print(name, dict(fuzz(name, range(100, 1100))))
