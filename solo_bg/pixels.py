@@ -119,7 +119,7 @@ def decode_with_pillow(image: ImageFile.ImageFile) -> NDArray[np.uint8]:
         rgb = np.asarray(turned if turned.mode == 'RGB' else turned.convert('RGB'))
     except PILLOW_ERRORS as error:
         raise ImageError(f'{UNREADABLE} ({" ".join(str(error).split())})') from error
-    return np.ascontiguousarray(rgb[..., ::-1])
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
 
 
 def orientation(image: Image.Image) -> int:

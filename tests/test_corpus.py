@@ -14,9 +14,10 @@ import awkward
 import cv2
 import numpy as np
 import pytest
+from coco_data import make_dataset
 from conftest import ROOT
 
-from solo_bg import pixels
+from solo_bg import cli, pixels
 from solo_bg.errors import ImageError
 from solo_bg.inputs import MAX_PIXELS
 
@@ -209,6 +210,22 @@ def test_annotations_list_what_was_written(done):
     assert all((done['out'] / 'eliminated' / image['file_name']).is_file() for image in coco['images'])
 
 
+def test_the_limit_travels_from_the_command_line_to_every_reader(tmp_path, capsys):
+    """Images of 4800 pixels, which are refused at 4799; so is a larger picture to fill the background with."""
+    make_dataset(tmp_path)
+    put(tmp_path / 'other/a.png', png(np.zeros((70, 80, 3), np.uint8)))
+    start = ['--source', 'gt', '--ann', str(tmp_path / 'instances.json'), str(tmp_path / 'images'), '--quiet']
+    for options, code, reason in (
+        (['--max-pixels', '4800'], 0, ''),
+        (['--max-pixels', '4799'], 1, 'is 80x60, 4800 pixels; at most 4799 are read (--max-pixels)'),
+        (['--max-pixels', '4800', '--fill', f'dir:{tmp_path}/other'], 1, 'a.png is 80x70, 5600 pixels; at most 4800'),
+        (['--max-pixels', '4799', '--mix', 'dataset-mean:1'], 2, 'no image can be read to take the mean colour of'),
+    ):
+        out = tmp_path / f'out{options[1]}{len(options)}'
+        assert cli.main([*start, '-o', str(out), *options]) == code
+        assert reason in capsys.readouterr().err
+
+
 # ---- fuzzing
 
 
@@ -244,12 +261,14 @@ def fuzz(name, seeds):
     return Counter(read(damage(SOURCES[name], seed))[0] for seed in seeds)
 
 
+@pytest.mark.filterwarnings('ignore::UserWarning')  # Pillow's, of damaged tags
 @pytest.mark.parametrize('name', SOURCES)
 def test_damaged_files_are_read_or_refused(name):
     assert fuzz(name, range(5)).total() == 5
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings('ignore::UserWarning')  # Pillow's, of damaged tags
 @pytest.mark.parametrize('name', SOURCES)
 def test_files_damaged_in_many_ways_are_read_or_refused(name):
     print(name, dict(fuzz(name, range(100, 1100))))
