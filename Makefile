@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := out/demo
+OPENMMLAB := .venv-openmmlab
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test test-openmmlab lint bench clean
 
 demo: $(VENV)/installed  ## the main job, with the bundled model on the bundled images
 	$(BIN)/python tools/eliminate_bg.py -o $(DEMO) --on-empty black --resume
@@ -11,6 +12,9 @@ demo: $(VENV)/installed  ## the main job, with the bundled model on the bundled 
 
 test: lint  ## everything but `slow` and `gpu`
 	$(BIN)/python -m pytest -q
+
+test-openmmlab: $(OPENMMLAB)/installed  ## the same tests beside upstream mmdet, mmcv-lite and mmengine
+	$(OPENMMLAB)/bin/python -m pytest -q
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -22,7 +26,7 @@ bench: $(VENV)/installed-test  ## the measured tables of the README
 	$(BIN)/python tools/benchmark.py inference
 
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) $(OPENMMLAB) out
 
 $(VENV)/installed: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -31,4 +35,10 @@ $(VENV)/installed: requirements.txt pyproject.toml
 
 $(VENV)/installed-test: $(VENV)/installed requirements-test.txt
 	$(BIN)/python -m pip install -q -r requirements-test.txt
+	touch $@
+
+$(OPENMMLAB)/installed: requirements-openmmlab.txt pyproject.toml
+	$(PYTHON) -m venv $(OPENMMLAB)
+	$(OPENMMLAB)/bin/python -m pip install -q -r requirements-openmmlab.txt
+	$(OPENMMLAB)/bin/python -m pip install -q --no-deps --no-build-isolation -e .  # its dependencies are the forks
 	touch $@
