@@ -343,6 +343,40 @@ def test_workers_and_order_change_no_byte(scenes, tmp_path, workers):
     assert state(tmp_path / 'one') == state(tmp_path / 'other')
 
 
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from test_pipeline import Bright
+from solo_bg import inputs, journal, pipeline, report
+images = inputs.list_images([sys.argv[1]])
+options, tally = pipeline.Options(out=Path(sys.argv[2])), report.Tally()
+options.out.mkdir()
+lines = journal.Journal(options.out)
+for record in pipeline.run(images, Bright(), options, journal=lines):
+    lines.add(record)
+    tally.add(record)
+assert tally.statuses['ok'] == len(images)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_folder(tmp_path, rng):
+    cv2.imwrite(str(tmp_path / 'a.png'), rng.integers(0, 256, (240, 320, 3), dtype=np.uint8))
+
+    def peak(count):
+        (tmp_path / f'in{count}').mkdir()
+        for index in range(count):
+            (tmp_path / f'in{count}/{index}.png').symlink_to(tmp_path / 'a.png')
+        words = [sys.executable, '-c', MEASURE, str(tmp_path / f'in{count}'), str(tmp_path / f'out{count}')]
+        environment = {**os.environ, 'PYTHONPATH': f'{ROOT}:{ROOT}/tests'}
+        return int(subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout)
+
+    few, many = peak(500), peak(5000)
+    print(f'{few} MB at most over 500 images, {many} MB over 5000')
+    assert many - few < 20  # a name and an index entry each; one picture of this size and its results are 1 MB
+
+
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(tmp_path, monkeypatch):
     from test_pipeline import Bright, run
 
