@@ -6,6 +6,7 @@ Torch and mmdet are imported when the work starts, so that help and mistakes are
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -42,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         the exit code: 0 all done, 1 some inputs failed, 2 nothing could start, 130 interrupted, 143 terminated.
     """
     args = parse(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')  # names of files are any bytes
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # a broken image is reported by us
     warnings.filterwarnings('ignore', module='PIL')  # so are damaged tags, if they matter
     try:

@@ -193,6 +193,8 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
             raise
     except OSError as error:
         raise ImageError(f'cannot write {path}: {error.strerror or error}') from error
+    except RecursionError as error:  # mkdir calls itself for each folder that is missing
+        raise ImageError('cannot be written: its path has too many folders') from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -54,7 +54,8 @@ def show_plan(images: Sequence[ImageFile], options: Options) -> int:
     from solo_bg.inputs import output_names
 
     for image, name in list(zip(images, output_names(images), strict=True))[:10]:
-        print(f'{image.shown} -> {", ".join(options.output(style, name) for style in options.styles)}')
+        outputs = ', '.join(options.output(style, name) for style in options.styles)
+        print(in_one_line(f'{image.shown} -> {outputs}'))
     if len(images) > 10:
         print(f'... and {len(images) - 10} more')
     sizes = [image_size(image.path) for image in images]
@@ -126,6 +127,11 @@ def show_merged(statuses: Mapping[str, int], unfinished: Sequence[str]) -> None:
 def show_failures(tally: Tally) -> None:
     """Name the first few failures."""
     for reason in tally.reasons:
-        print(f'eliminate_bg: {reason}', file=sys.stderr)
+        print(f'eliminate_bg: {in_one_line(reason)}', file=sys.stderr)
     if tally.failed > len(tally.reasons):
         print(f'eliminate_bg: and {tally.failed - len(tally.reasons)} more; the manifest has all', file=sys.stderr)
+
+
+def in_one_line(text: str) -> str:
+    """Names of files hold anything: what is not printable, a newline or a terminal's escape, is written as its code."""
+    return ''.join(letter if letter.isprintable() else letter.encode('unicode_escape').decode() for letter in text)

@@ -206,6 +206,19 @@ def test_one_pixel_and_slivers_are_done_or_reported(tmp_path):
     assert next(line for line in lines if '1x1.' in line['input'])['status'] != 'error'
 
 
+def test_names_of_any_bytes_are_printed_in_one_line(tmp_path):
+    name = 'a\nb\x1b[31m\udce9 é.png'
+    try:
+        (tmp_path / name).write_bytes(b'text')
+    except OSError:
+        pytest.skip('no such names here')
+    for more, code in ((['--dry-run'], 0), ([], 1)):
+        command = [sys.executable, str(ROOT / 'tools/eliminate_bg.py'), *MODEL, str(tmp_path), '-o', 'o', *more]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, encoding='utf-8')
+        assert done.returncode == code
+        assert 'a\\nb\\x1b[31m\\udce9 é.png' in done.stdout + done.stderr
+
+
 def test_progress_lines_where_there_is_no_terminal(capsys):
     for _ in report.show_lines(iter(range(3)), 3, every=0.0):
         time.sleep(0.001)

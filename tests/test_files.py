@@ -216,3 +216,8 @@ def test_headers_are_given_as_sizes(tmp_path):
     for name, (data, wanted, _) in READABLE.items():
         (tmp_path / name).write_bytes(data)
         assert sorted(files.image_size(tmp_path / name)) == sorted(wanted.shape[:2]), name
+
+
+def test_more_folders_than_can_be_made_are_an_error(tmp_path):
+    with pytest.raises(ImageError, match='too many folders'):
+        files.write_bytes(tmp_path.joinpath(*'a' * 1200, 'a.png'), b'')
