@@ -86,7 +86,7 @@ class MissingOperator:
 
 @contextlib.contextmanager
 def quiet_imports() -> Iterator[None]:
-    """Drop exactly the lines in `NOISE` from stdout and from the warnings, while mmdet or a config is being imported."""
+    """While mmdet or a config is imported, drop exactly the lines in `NOISE` from stdout and from the warnings."""
     held = io.StringIO()
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(held):
