@@ -28,7 +28,8 @@ def load_config(
         if not Path(config).is_file():
             raise SetupError(f'no config at {config}; expected a file such as configs/solo_bg_tiny.py')
         try:
-            config = Config.fromfile(config)
+            with mmcv_ops.quiet_imports():  # upstream's mmengine imports pkg_resources to find `mmdet::`
+                config = Config.fromfile(config)
         except Exception as error:  # a config is somebody's Python: whatever it raises is its own mistake
             raise SetupError(f'the config {config} cannot be read: {type(error).__name__}: {error}') from error
     config = copy.deepcopy(config)  # the caller's stays as it is

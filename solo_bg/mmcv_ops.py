@@ -30,7 +30,8 @@ OPERATORS = {
 }  # what stands in -> its module in `solo_bg.operators`, imported when mmcv asks, so that `import solo_bg` stays light
 
 EXTENSION = 'mmcv._ext'
-NOISE = ('Could not import OneDL', 'faster_coco_eval is not installed')  # of the forks, at import; nothing is wrong
+# of the forks and, the last, of upstream's mmengine; nothing is wrong
+NOISE = ('Could not import OneDL', 'faster_coco_eval is not installed', 'pkg_resources is deprecated')
 
 
 def install() -> None:
@@ -85,7 +86,7 @@ class MissingOperator:
 
 @contextlib.contextmanager
 def quiet_imports() -> Iterator[None]:
-    """While mmdet is being imported, drop exactly the lines in `NOISE` from stdout and from the warnings."""
+    """While mmdet or a config is imported, drop exactly the lines in `NOISE` from stdout and from the warnings."""
     held = io.StringIO()
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(held):
