@@ -82,6 +82,7 @@ def serve(pipe: Connection, config: str, weights: str, image: str, options: dict
         seconds = {stage: value / batch_size for stage, value in seconds.items()}
         draw(segmenter, Path(image), found, seconds)
         pipe.send((total / batch_size, seconds, len(found), peak))
+        del found  # or the next round's peak would have this one's masks in it
 
 
 @contextmanager
