@@ -3,6 +3,7 @@
 import argparse
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ from solo_bg import Instances, Segmenter
 from solo_bg import pipeline as line
 from solo_bg.files import read_image
 from solo_bg.inputs import ImageFile, list_images
+from solo_bg.journal import Journal
 from solo_bg.sources import Detector
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'tests'))
@@ -44,7 +46,9 @@ def pipeline(args: argparse.Namespace) -> None:
         segmenters = {one: Segmenter(config, weights, args.device, precision=one) for one in args.precisions}
         score_thr = float(segmenters[args.precisions[0]]([first])[0].scores[:10][-1])  # about ten instances an image
         ways = {'mmdet': plain_loop(config, weights, args.device, out, score_thr)}
-        ways |= {f'ours {name}': our_line(segmenter, out, score_thr) for name, segmenter in segmenters.items()}
+        for name, segmenter in segmenters.items():
+            ways[f'ours {name}'] = our_line(segmenter, out, score_thr)
+            ways[f'the model alone, {name}'] = model_alone(segmenter, images)
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         for way in ways.values():
             way(images[:1])  # warms up
@@ -87,16 +91,55 @@ def plain_loop(config: str, weights: str, device: str, out: Path, score_thr: flo
 
 
 def our_line(segmenter: Segmenter, out: Path, score_thr: float = 0.3) -> Work:
-    options = line.Options(
-        out=out / 'ours', score_thr=score_thr, batch_size=8 if segmenter.device.type == 'cuda' else 1
-    )
-
     def work(images: Sequence[ImageFile]) -> None:
-        records = list(line.run(images, Detector(segmenter), options))  # kept to the end, as the command does
-        failed = [record.error for record in records if record.error]
-        assert not failed, failed[0]
+        out.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out) as folder:
+            options = line.Options(
+                out=Path(folder), score_thr=score_thr, batch_size=8 if segmenter.device.type == 'cuda' else 1
+            )
+            journal = Journal(options.out)
+            for record in line.run(images, Detector(segmenter), options, journal=journal):
+                assert not record.error, record.error
+                journal.add(record)
+            journal.close()
 
     return work
+
+
+def model_alone(segmenter: Segmenter, images: Sequence[ImageFile]) -> Work:
+    """What no line can be faster than: images that are read and prepared already, and nobody asks for pictures."""
+    prepared = {image.path: segmenter.prepare(read_image(image.path)) for image in images}
+    size = 8 if segmenter.device.type == 'cuda' else 1
+
+    def work(images: Sequence[ImageFile]) -> None:
+        for batch in line.batches(images, size):
+            segmenter.segment([prepared[image.path] for image in batch])
+        if segmenter.device.type == 'cuda':
+            torch.cuda.synchronize()
+
+    return work
+
+
+def processes(args: argparse.Namespace) -> None:
+    """One process of one thread against two, by the command itself, each with its start."""
+    command = [sys.executable, str(ROOT / 'tools/eliminate_bg.py'), *TINY, str(args.images), '--quiet']
+    command += ['--device', args.device, '--threads', '1', '--workers', '1', '--limit', str(args.limit), '-o']
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(args.rounds):
+        for count, taken in seconds.items():
+            with tempfile.TemporaryDirectory() as out:
+                start = time.perf_counter()
+                shards = [['--shard', f'{index}/{count}'] for index in range(count)]
+                for one in [subprocess.Popen([*command, out, *shard]) for shard in shards]:
+                    assert one.wait() == 0
+                if count > 1:
+                    subprocess.run([*command[:2], '--merge', out], check=True, stdout=subprocess.DEVNULL)
+                taken.append(time.perf_counter() - start)
+    table = Table('processes', 'seconds', 'times')
+    for count, taken in seconds.items():
+        ratio = statistics.median(one / other for one, other in zip(seconds[1], taken, strict=True))
+        table.add_row(str(count), f'{statistics.median(taken):.1f}', f'{ratio:.2f}x')
+    Console().print(f'{args.limit} images, {args.rounds} rounds', table)
 
 
 def growth(args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ python tools/benchmark.py compose                            # pictures from mas
 python tools/benchmark.py inference                          # one image through SOLO, against stock mmdet
 python tools/benchmark.py pipeline IMAGES/                   # disk to disk, against a loop over mmdet's inferencer
 python tools/benchmark.py growth IMAGES/                     # cost an image and memory, over few images and many
+python tools/benchmark.py processes IMAGES/                  # one process of one thread against two
 python tools/benchmark.py agreement IMAGES/                  # masks in each precision against fp32
 python tools/benchmark.py disk ANNOTATIONS.json IMAGES/      # bytes a pixel of each style, for --dry-run
 """
@@ -46,6 +47,11 @@ def main() -> None:
     growth.add_argument('--counts', type=int, nargs=2, default=(100, 2000))
     growth.set_defaults(work=bench_pipeline.growth)
 
+    processes = commands.add_parser('processes', help=bench_pipeline.processes.__doc__)
+    processes.add_argument('images', type=Path)
+    processes.add_argument('--limit', type=int, default=100)
+    processes.set_defaults(work=bench_pipeline.processes)
+
     agreement = commands.add_parser('agreement', help=bench_pipeline.agreement.__doc__)
     agreement.add_argument('images', type=Path)
     agreement.add_argument('--limit', type=int, default=100)
@@ -56,9 +62,9 @@ def main() -> None:
     disk.add_argument('images', type=Path)
     disk.set_defaults(work=bench_compose.disk)
 
-    for command in (compose, inference, pipeline, growth, agreement):
+    for command in (compose, inference, pipeline, growth, processes, agreement):
         command.add_argument('--device', default=default)
-    for command in (compose, inference, pipeline):
+    for command in (compose, inference, pipeline, processes):
         command.add_argument('--rounds', type=int, default=5)
     args = parser.parse_args()
     args.work(args)
