@@ -100,10 +100,13 @@ def run(args: argparse.Namespace) -> int:
     refuse_overwriting(work, plan, args.ann)
     if args.dry_run:
         return show_plan(work.images, plan)
-    with outfolder.claim(args.out, shared=shard.count > 1):
+    if shard.launched and args.engine == 'ray':
+        raise SetupError('torchrun and --engine ray exclude each other: Ray starts the processes itself')
+    with outfolder.claim(args.out, shared=shard.count > 1) as locked:
+        if not locked:
+            print(f'eliminate_bg: warning: {args.out} cannot be locked; let no other run write to it', file=sys.stderr)
         if not shard.launched or shard.index == 0:
-            outfolder.make_ready(args.out, shard, args.resume, args.overwrite)
-        shard.wait()
+            outfolder.make_ready(args.out, shard, args.resume, args.overwrite, locked and shard.alone)
         tally = eliminate(args, work, shard)
         shard.wait()
         if shard.launched and shard.index == 0:
@@ -142,20 +145,27 @@ def eliminate(args: argparse.Namespace, work: Work, shard: Shard) -> Tally:
     options = assemble.make_options(args, fill, on_cuda=segmenter is not None and segmenter.device.type == 'cuda')
     dataset = assemble.describe_dataset(options, work.annotations, source)
     facts = provenance.describe(args, segmenter, options) | {'shards': shard.count}
-    before = manifest.read_run(args.out, shard)
+    before = manifest.read_runs(args.out)
     for change in provenance.what_changed(before, facts):
         print(f'eliminate_bg: warning: {change}; masks may differ by a few pixels', file=sys.stderr)
+    if shard.launched and shard.index > 0:
+        shard.wait()  # the first one prepares the journals
     tally, journal = Tally(), Journal(args.out, facts['key'], shard)
-    if shard.index == 0:
-        same = before.get('key', facts['key']) == facts['key']
-        outfolder.settle(journal, work.images, work.names, options, same)
-        for record in work.unmatched:
+    if not shard.launched or shard.index == 0:
+        given = {image.shown for image in work.images} | {record.input for record in work.unmatched}
+        outputs = (options.output(style, name) for style in options.styles for name in work.names)
+        outfolder.settle(journal, given, outputs, all(run['key'] == facts['key'] for run in before), shard)
+    if shard.launched and shard.index == 0:
+        shard.wait()
+    for record in work.unmatched:
+        if shard.owns(record.input):
             journal.add(record)
             tally.add(record)
     if shard.count > 1:  # for the merge
         facts['dataset'] = dataset
     manifest.write_run(args.out, facts, shard)
-    images, names = shard.part(work.images), shard.part(work.names)
+    mine = [(image, name) for image, name in zip(work.images, work.names, strict=True) if shard.owns(image.shown)]
+    images, names = [image for image, _ in mine], [name for _, name in mine]
     if args.engine == 'ray':
         records = start_ray(args, work, journal)
     else:

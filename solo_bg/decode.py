@@ -10,6 +10,7 @@ import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple, Protocol
 
 import torch
@@ -20,7 +21,7 @@ from solo_bg.crops import Crops, Shelf
 from solo_bg.masks import first_and_end
 
 CHUNK = {'cpu': 2**19, 'cuda': 2**26}  # elements under way at once: what a core's cache holds; what fills a GPU
-
+share = ContextVar('share', default=1)  # of CHUNK: what divides it in this thread
 BAND = {'cpu': 128, 'cuda': 4096}  # rows or columns of an image at once: narrow bands waste few products with zero
 
 
@@ -50,17 +51,16 @@ class Measured(NamedTuple):
 @contextmanager
 def smaller_steps() -> Iterator[None]:
     """Meanwhile a sixteenth is under way at once: slower, where memory has run out."""
-    before = dict(CHUNK)
-    CHUNK.update({device: size // 16 for device, size in CHUNK.items()})
+    token = share.set(16)
     try:
         yield
     finally:
-        CHUNK.update(before)
+        share.reset(token)
 
 
 def chunks(count: int, each: int, device: torch.device) -> Iterator[slice]:
     """Slices of 0..count, so long that one chunk's `each` elements apiece stay within bounds."""
-    step = max(1, CHUNK[device.type] // max(each, 1))
+    step = max(1, CHUNK[device.type] // share.get() // max(each, 1))
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import secrets
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,7 +28,8 @@ from solo_bg.pixels import decode_image, open_header
 
 Pixels = NDArray[Any]
 HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-TEMPORARY = re.compile(r'\.([0-9a-f]{8})-(\d+)-[0-9a-f]+\.tmp')
+TOKEN = secrets.token_hex(3)  # of this process
+TEMPORARY = re.compile(r'\.([0-9a-f]{8})-(\d+)-([0-9a-f]{6})[0-9a-f]+\.tmp')
 numbers = itertools.count()  # of the files written by this process
 BESIDE = 64 << 20  # bytes of profiles, thumbnails and further pictures that a file may hold beside its pixels
 
@@ -179,11 +181,12 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     Raises:
         ImageError: it cannot be written; nothing is left behind.
     """
-    temporary = path.with_name(f'.{HOST}-{os.getpid()}-{next(numbers):x}.tmp')
+    temporary = path.with_name(f'.{HOST}-{os.getpid()}-{TOKEN}{next(numbers):x}.tmp')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        file = temporary.open('xb')
         try:
-            with temporary.open('xb') as file:
+            with file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -203,15 +206,20 @@ def write_bytes(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def remove_temporaries(paths: Iterable[Path]) -> None:
-    """Delete those that a process of this machine was writing when it died."""
+def remove_temporaries(paths: Iterable[Path], alone: bool) -> None:
+    """Delete what processes were writing when they died: `alone`, all of it; else that of this machine's dead ones."""
     for path in paths:
         match = TEMPORARY.fullmatch(path.name)
-        if match and match[1] == HOST and not is_alive(int(match[2])):
+        if match and (alone or (match[1] == HOST and not is_alive(int(match[2]), match[3]))):
             path.unlink(missing_ok=True)
 
 
-def is_alive(pid: int) -> bool:
+def is_alive(pid: int, token: str) -> bool:
+    """Whether a process with this token may still write. In a container a new process may have the id of an old one."""
+    if pid == os.getpid():
+        return token == TOKEN
+    if os.name == 'nt':  # where os.kill is no question, and a file that is being written cannot be deleted
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

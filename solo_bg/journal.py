@@ -10,7 +10,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -21,9 +21,10 @@ MANIFEST = 'manifest.jsonl'
 LABELS = 'annotations.jsonl'
 RUN = 'run.json'
 ANNOTATIONS = 'annotations.json'
-OF_A_SHARD = re.compile(r'manifest-(\d+)-of-(\d+)\.jsonl')
+OF_A_SHARD = re.compile(r'manifest-\d{5,}-of-\d{5,}\.jsonl')
 UNMATCHED = ('missing', 'unlabelled')  # that the annotations and the images do not share
-FORGOTTEN = 'forgotten'  # takes back an earlier line
+FORGOTTEN = 'forgotten'  # takes back an earlier line; its pictures are to be deleted, or to be made
+START = b'{"input": '
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ class Record:
         return facts
 
 
+FIELDS = [one.name for one in fields(Record) if one.name not in ('carried', 'before')]
+
+
 class Lines:
     """A file of JSON objects, one a line, each with an `input`. Its index is in memory, the lines are not.
 
@@ -86,7 +90,7 @@ class Lines:
         self.superseded: set[str] = set()
         self._where: dict[str, tuple[int, int]] = {}  # input -> offset and length of its last line
         self._end = 0
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._file: BinaryIO | None = None
         if path.exists():
             self._open('r+b')
@@ -99,13 +103,14 @@ class Lines:
             raise SetupError(f'{self.path} cannot be opened: {error.strerror or error}') from error
 
     def _load(self) -> None:
-        whole = 0
+        whole, line = 0, b''
         with self.path.open('rb') as lines:
             for line in lines:
                 if line.endswith(b'\n'):
                     whole += 1
                     self._note(line)
-        if whole and not self._where:
+            begun = self._end == self.path.stat().st_size or line.startswith(START[: len(line)])
+        if (whole and not self._where) or not begun:
             raise SetupError(f'{self.path} is no journal of this tool; choose another --out')
 
     def __iter__(self) -> Iterator[str]:
@@ -132,19 +137,20 @@ class Lines:
         Raises:
             ImageError: it cannot be written; what was written of it does not count.
         """
-        if not self._file:
-            self._open('w+b')
+        with self._guard:
+            if not self._file:
+                self._open('w+b')
         assert self._file
         line = json.dumps(facts).encode() + b'\n'
-        try:
-            with self._guard:
+        with self._guard:
+            try:
                 self._file.seek(self._end)
                 self._file.truncate()
                 if (written := self._file.write(line)) != len(line):
                     raise OSError(f'{written} of {len(line)} bytes could be written')
-        except OSError as error:
-            raise ImageError(f'cannot write {self.path}: {error.strerror or error}') from error
-        self._note(line)
+            except OSError as error:
+                raise ImageError(f'cannot write {self.path}: {error.strerror or error}') from error
+            self._note(line)
 
     def close(self) -> None:
         if self._file:
@@ -153,10 +159,12 @@ class Lines:
     def _note(self, line: bytes) -> None:
         """Index a line. One that is damaged does not count: its input is done again."""
         try:
-            name = json.loads(line)['input']
-        except (ValueError, TypeError, KeyError):
-            name = None
-        if isinstance(name, str):
+            facts = json.loads(line)
+            name, outputs = facts['input'], facts.get('outputs', {})
+            good = isinstance(name, str) and all(isinstance(path, str) for path in outputs.values())
+        except (ValueError, TypeError, KeyError, AttributeError):
+            good = False
+        if good:
             self.superseded.update(self.get(name).get('outputs', {}).values())
             self._where[name] = self._end, len(line)
         self._end += len(line)
@@ -168,6 +176,9 @@ class Memory:
     def __init__(self, run_key: str = '', records: Mapping[str, Record] | None = None) -> None:
         self.run_key = run_key
         self.known = records or {}
+
+    def begin(self, name: str, outputs: Mapping[str, str]) -> None:
+        """Pictures of this input are about to be written."""
 
     def key(self, data: bytes) -> str:
         """Of an input that consists of these bytes."""
@@ -200,15 +211,20 @@ class Journal(Memory):
         return next((record for record in self.found(name) if record.key == key), None)
 
     def found(self, name: str) -> Iterator[Record]:
-        """Whatever was made of this input without an error, the own journal's first."""
-        for records, labels in self.pairs:
+        """Whatever was made of this input without an error. What the own journal says of it goes before all others."""
+        for records, labels in self.pairs[:1] if name in self.records else self.pairs[1:]:
             facts = records.get(name)
-            if not facts or facts['status'] in (FORGOTTEN, 'error'):
+            if facts.get('status') in (None, FORGOTTEN, 'error') or not facts.get('key'):
                 continue
+            facts = {known: facts[known] for known in FIELDS if known in facts}
             if 'eliminated' not in facts['outputs']:
                 yield Record(**facts, before=True)
             elif (label := labels.get(name)).get('key') == facts['key']:
                 yield Record(**facts, carried=(label['image'], label['annotations']), before=True)
+
+    def begin(self, name: str, outputs: Mapping[str, str]) -> None:
+        """Write down that pictures of an input are about to be written: until it is added, nothing is known of it."""
+        self.records.add({'input': name, 'status': FORGOTTEN, 'outputs': dict(outputs)})
 
     def add(self, record: Record) -> None:
         """Write down what became of an input. Its annotations go first: a record promises them."""
@@ -219,13 +235,10 @@ class Journal(Memory):
             self.labels.add({'input': record.input, 'key': record.key, 'image': image, 'annotations': annotations})
         self.records.add(record.facts())
 
-    def earlier(self) -> Iterator[dict[str, Any]]:
-        """What all journals say of all inputs."""
+    def earlier(self) -> Iterator[tuple[Lines, dict[str, Any]]]:
+        """What all journals say of all inputs, and which journal."""
         for records, _ in self.pairs:
-            yield from (records.get(name) for name in records)
-
-    def forget(self, name: str) -> None:
-        self.records.add({'input': name, 'status': FORGOTTEN})
+            yield from ((records, records.get(name)) for name in records)
 
     def close(self) -> None:
         for pair in self.pairs:

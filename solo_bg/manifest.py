@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,9 @@ from solo_bg.shards import WHOLE, Shard
 from solo_bg.styles import STYLES
 
 Pair = tuple[Lines, Lines]
+LOST = 'lost'
+RUN_OF_A_SHARD = re.compile(r'run-\d{5,}-of-\d{5,}\.json')
+LABELS_OF_A_SHARD = re.compile(r'annotations-\d{5,}-of-\d{5,}\.jsonl')
 
 
 def write_run(out: Path, facts: Mapping[str, Any], shard: Shard = WHOLE) -> None:
@@ -24,12 +28,20 @@ def write_run(out: Path, facts: Mapping[str, Any], shard: Shard = WHOLE) -> None
     write_bytes(out / shard.name(RUN), (json.dumps(facts, indent=2) + '\n').encode())
 
 
-def read_run(out: Path, shard: Shard = WHOLE) -> dict[str, Any]:
-    """What `write_run` wrote, for this shard or else for a whole run; empty if it never did."""
-    for path in (out / shard.name(RUN), out / RUN):
-        if path.exists():
-            return dict(json.loads(path.read_bytes()))
-    return {}
+def read_runs(out: Path) -> list[dict[str, Any]]:
+    """What `write_run` wrote, for whole runs and for shards."""
+    paths = [*runs(out), *(path for path in [out / RUN] if path.exists())]
+    return [json.loads(path.read_bytes()) for path in paths]
+
+
+def runs(out: Path) -> list[Path]:
+    """The run files of shards."""
+    return sorted(path for path in out.glob('run-*.json') if RUN_OF_A_SHARD.fullmatch(path.name))
+
+
+def label_files(out: Path) -> list[Path]:
+    """The annotations of shards."""
+    return sorted(path for path in out.glob('annotations-*.jsonl') if LABELS_OF_A_SHARD.fullmatch(path.name))
 
 
 def merge(out: Path) -> tuple[Counter[str], list[str]]:
@@ -41,26 +53,37 @@ def merge(out: Path) -> tuple[Counter[str], list[str]]:
     Raises:
         SetupError: there are no results in OUT, or the shards do not belong together.
     """
-    runs = {path: json.loads(path.read_bytes()) for path in out.glob('run-*-of-*.json')}
-    if not runs and not (out / MANIFEST).exists():
+    there = {path: json.loads(path.read_bytes()) for path in runs(out)}
+    if not any(journals(out)):
         raise SetupError(f'{out} holds no results of shards; expected the --out that they had')
-    if not runs:
-        manifest = Lines(out / MANIFEST)
-        return Counter(manifest.get(name)['status'] for name in manifest), []
-    latest = max(runs.values(), key=lambda run: str(run['start']))
+    last = json.loads((out / RUN).read_bytes()) if (out / RUN).exists() else {}
+    if not there or (last.get('end') and not any(path.name != MANIFEST for path in journals(out))):
+        for path in there:  # a merge was killed before its last step
+            path.unlink()
+        return count_statuses(out / MANIFEST), [] if last.get('end') else ['the run']
+    latest = max(there.values(), key=lambda run: str(run['start']))
     shards = [Shard(index, latest['shards']) for index in range(latest['shards'])]
-    facts = {shard: runs.get(out / shard.name(RUN), {'end': None}) for shard in shards}
+    facts = {shard: there.get(out / shard.name(RUN), {'end': None}) for shard in shards}
     begun = [run for run in facts.values() if 'key' in run]
     if len({run['key'] for run in begun}) > 1:
         raise SetupError(f'the shards in {out} had other options or another model; run each in the same way')
     statuses = finish(out, latest['shards'], latest['dataset'])
     unfinished = [f'shard {shard.index}/{shard.count}' for shard, run in facts.items() if not run['end']]
+    unfinished += [f'{statuses[LOST]} images whose annotations were lost'] if statuses[LOST] else []
     end = None if unfinished else max(run['end'] for run in begun)
     del latest['dataset']
     write_run(out, latest | {'start': min(run['start'] for run in begun), 'end': end})
-    for path in runs:
+    for path in () if unfinished else there:
         path.unlink()
     return statuses, unfinished
+
+
+def count_statuses(path: Path) -> Counter[str]:
+    manifest = Lines(path)
+    counted = Counter(str(manifest.get(name).get('status')) for name in manifest)
+    manifest.close()
+    del counted[FORGOTTEN]
+    return counted
 
 
 def finish(out: Path, count: int, dataset: Mapping[str, Any] | None) -> Counter[str]:
@@ -84,24 +107,35 @@ def finish(out: Path, count: int, dataset: Mapping[str, Any] | None) -> Counter[
             if name in chosen:
                 stale.update(chosen[name][0].get(name).get('outputs', {}).values())
             chosen[name] = records, labels
-    order = [name for name in sorted(chosen) if chosen[name][0].get(name)['status'] != FORGOTTEN]
-    statuses = Counter(facts['status'] for facts in facts_of(order, chosen))
+    order = [name for name in sorted(chosen) if chosen[name][0].get(name).get('status', FORGOTTEN) != FORGOTTEN]
+    stale.update(*(facts.get('outputs', {}).values() for facts in facts_of(chosen.keys() - set(order), chosen)))
+    lost = {name for name in order if is_lost(name, *chosen[name])}
+    order = [name for name in order if name not in lost]
+    statuses = Counter(facts['status'] for facts in facts_of(order, chosen)) + Counter({LOST: len(lost)})
     remove(out, stale.difference(*(facts['outputs'].values() for facts in facts_of(order, chosen))))
 
     labelled = [facts['input'] for facts in facts_of(order, chosen) if 'eliminated' in facts['outputs']]
     if dataset is not None:
         write_lines(out / LABELS, (chosen[name][1].raw(name) for name in labelled))
         write_annotations(out, dataset, [chosen[name][1] for name in labelled], labelled)
+    else:
+        for name in (ANNOTATIONS, LABELS):
+            (out / name).unlink(missing_ok=True)
     write_lines(out / MANIFEST, (chosen[name][0].raw(name) for name in order))
     for path, pair in pairs.items():
         for lines in pair:
             lines.close()
             if path.name != MANIFEST:
                 lines.path.unlink(missing_ok=True)
-    if count == 1:
-        for path in out.glob('run-*-of-*.json'):  # of shards that this run has completed
-            path.unlink()
+    for path in [*label_files(out), *(runs(out) if count == 1 else [])]:  # of shards that this run has completed
+        path.unlink()
     return statuses
+
+
+def is_lost(name: str, records: Lines, labels: Lines) -> bool:
+    """Whether a record promises annotations that are not there: a loss of power may spare the one and not the other."""
+    facts = records.get(name)
+    return 'eliminated' in facts['outputs'] and labels.get(name).get('key') != facts['key']
 
 
 def facts_of(names: Iterable[str], chosen: Mapping[str, Pair]) -> Iterator[dict[str, Any]]:
@@ -153,7 +187,13 @@ def remove(out: Path, outputs: Iterable[str]) -> None:
     """
     for output in outputs:
         below = PurePosixPath(output)
-        if below.is_absolute() or '..' in below.parts or below.parts[:1] not in [(style,) for style in STYLES]:
+        if (
+            '\\' in output
+            or '\0' in output
+            or below.is_absolute()
+            or '..' in below.parts
+            or below.parts[:1] not in [(style,) for style in STYLES]
+        ):
             continue  # no path that a manifest of ours holds
         path = out / below
         try:

@@ -116,7 +116,7 @@ def run(
     with single_threaded_pool(options.workers) as pool:
         read_jobs = ahead(pool, lambda job: read(job, source, options, labels, journal), jobs, depth)
         found_jobs = (job for batch in batches(read_jobs, options.batch_size) for job in segment(batch, source))
-        yield from ahead(pool, lambda job: write(compose(job, options), options), found_jobs, depth)
+        yield from ahead(pool, lambda job: write(compose(job, options), options, journal), found_jobs, depth)
 
 
 @contextmanager
@@ -264,7 +264,7 @@ def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:
     return lambda image, instances: image
 
 
-def write(job: Job, options: Options) -> Record:
+def write(job: Job, options: Options, journal: Memory | None = None) -> Record:
     """Encode all pictures, then write them: all or none."""
     if job.record:
         return job.record
@@ -275,6 +275,8 @@ def write(job: Job, options: Options) -> Record:
             outputs[style]: encode_image(picture, Path(outputs[style]).suffix, options.quality)
             for style, picture in drawn.items()
         }
+        if journal and outputs:
+            journal.begin(job.image.shown, outputs)
         write_all(options.out, encoded)
     carried = None
     if 'eliminated' in outputs and not job.error:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -78,9 +79,9 @@ def describe_fill(name: str, fill: Fill) -> Any:
         return fill.bgr
     if not name.startswith('dir:'):
         return name
-    pictures = [image.path for image in list_images([name.removeprefix('dir:')])]
-    stats = [(path, path.stat()) for path in pictures if path.exists()]
-    return [[str(path), stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+    pictures = list_images([name.removeprefix('dir:')])
+    stats = [(image.below.as_posix(), image.path.stat()) for image in pictures if image.path.exists()]
+    return [[below, stat.st_size, stat.st_mtime_ns] for below, stat in stats]
 
 
 def now() -> str:
@@ -88,10 +89,13 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
 
-def what_changed(before: dict[str, Any], facts: dict[str, Any]) -> list[str]:
-    """What may make the results of two runs round differently although their keys agree."""
-    return [
-        f'{name} was {before[name]} before and is {facts[name]} now'
-        for name in ('device', 'threads')
-        if before.get(name, facts[name]) != facts[name]
-    ]
+def what_changed(before: Sequence[dict[str, Any]], facts: dict[str, Any]) -> list[str]:
+    """What may make the results of earlier runs and of this one round differently although their keys agree; `facts`
+    get all devices and numbers of threads."""
+    runs = [run for run in before if run['key'] == facts['key']]
+    changes = []
+    for name in ('device', 'threads'):
+        seen = dict.fromkeys([*(one for run in runs for one in run[f'{name}s']), facts[name]])
+        facts[f'{name}s'] = sorted(seen)
+        changes += [f'{name} was {one} before and is {facts[name]} now' for one in seen if one != facts[name]]
+    return changes

@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import logging
 import pickle
+import signal
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -52,10 +54,13 @@ def run(args: argparse.Namespace, work: Work, journal: Journal) -> Iterator[Reco
 
 def connect(address: str | None) -> None:
     logging.getLogger('ray.data').setLevel(logging.ERROR)
+    before = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level='ERROR')
     except (ConnectionError, ValueError) as error:
         raise SetupError(f'no Ray at {address}: {error}; start one with `ray start --head`') from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)  # Ray's own would end the run without a word
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # a task that fails is no end of the run: its images are missing, and done again
@@ -63,12 +68,20 @@ def connect(address: str | None) -> None:
 
 def absolute(args: argparse.Namespace, work: Work) -> tuple[argparse.Namespace, Work]:
     """The same words and images for processes that stand in another folder. What is shown stays."""
-    given = {'out': args.out.resolve()}
+    given: dict[str, Any] = {'out': args.out.resolve(), 'ann': args.ann and args.ann.resolve()}
+    if args.fill:
+        given['fill'] = absolute_fill(args.fill)
+    if args.mix:
+        given['mix'] = [(absolute_fill(name), weight) for name, weight in args.mix]
     for name in ('config', 'checkpoint'):
         if (path := Path(getattr(args, name))).is_file():
             given[name] = str(path.resolve())
     images = [replace(image, path=image.path.absolute()) for image in work.images]
     return argparse.Namespace(**vars(args) | given), replace(work, images=images)
+
+
+def absolute_fill(name: str) -> str:
+    return f'dir:{Path(name.removeprefix("dir:")).resolve()}' if name.startswith('dir:') else name
 
 
 def run_once(
@@ -80,7 +93,10 @@ def run_once(
     resources: dict[str, Any] = {'num_gpus': 1} if gpus and args.device != 'cpu' else {'num_cpus': each}
     indices = list(indices)
     known = (next(journal.found(work.images[index].shown), None) for index in indices)
-    items = [{'index': index, 'known': pickle.dumps(record)} for index, record in zip(indices, known, strict=True)]
+    items = [
+        {'index': index, 'known': pickle.dumps(record and replace(record, carried=None))}
+        for index, record in zip(indices, known, strict=True)
+    ]
     size = 1 if alone else IMAGES_A_TASK  # an image that kills takes no other with it
     data = ray.data.from_items(items, override_num_blocks=-(-len(items) // size)).map_batches(
         Actor,
@@ -91,7 +107,8 @@ def run_once(
         **resources,
     )
     for row in data.iter_rows():
-        yield pickle.loads(row['record'])
+        record = pickle.loads(row['record'])
+        yield (journal.find(record.input, record.key) or record) if record.before else record  # with its annotations
 
 
 class Actor:

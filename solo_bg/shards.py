@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
 
-T = TypeVar('T')
 PATIENCE = timedelta(days=30)  # with the slowest of the processes
 
 
 @dataclass(frozen=True)
 class Shard:
-    """The `index`-th, from 0, of `count` equal parts.
+    """The `index`-th, from 0, of `count` parts of about one size. A name is always in the same of so many parts.
 
     Attributes:
         launched: by torchrun: the processes know each other, and the first one merges.
@@ -24,9 +22,15 @@ class Shard:
     count: int = 1
     launched: bool = False
 
-    def part(self, items: Sequence[T]) -> Sequence[T]:
-        """Every `count`-th item."""
-        return items[self.index :: self.count]
+    @property
+    def alone(self) -> bool:
+        """Nobody else writes to OUT while this process prepares it: it may change every journal there."""
+        return self.count == 1 or (self.launched and self.index == 0)
+
+    def owns(self, name: str) -> bool:
+        """Whether an input is in this part."""
+        digest = hashlib.sha256(name.encode(errors='surrogateescape')).digest()
+        return int.from_bytes(digest[:4], 'big') % self.count == self.index
 
     def name(self, file: str) -> str:
         """What this shard calls its own `manifest.jsonl`, say."""

@@ -116,3 +116,34 @@ def test_a_full_disk_is_an_error_that_leaves_what_was_there(tmp_path):
     assert list(Lines(tmp_path / 'a.jsonl')) == ['a']
     lines.add({'input': 'b'})
     assert list(Lines(tmp_path / 'a.jsonl')) == ['a', 'b']
+
+
+def test_pictures_that_are_begun_are_not_trusted_until_they_are_done(tmp_path):
+    journal = Journal(tmp_path)
+    journal.add(made('a', 'k'))
+    journal.begin('a', {'eliminated': 'eliminated/a.png'})
+    for again in (journal, Journal(tmp_path)):
+        assert again.find('a', 'k') is None
+    Journal(tmp_path, shard=Shard(0, 2)).add(made('a', 'k'))
+    assert Journal(tmp_path).find('a', 'k') is None  # the own journal knows better
+    journal.add(made('a', 'k'))
+    assert Journal(tmp_path).find('a', 'k')
+
+
+@pytest.mark.parametrize('text', ['[1, 2', '{"images": [', 'a,b\nc,d\n', '{"file": "a"}\n'])
+def test_files_of_others_are_not_cut_off(tmp_path, text):
+    (tmp_path / 'annotations.jsonl').write_text(text)
+    with pytest.raises(SetupError, match='no journal of this tool'):
+        Lines(tmp_path / 'annotations.jsonl')
+    assert (tmp_path / 'annotations.jsonl').read_text() == text
+
+
+def test_lines_of_another_version(tmp_path):
+    journal = Journal(tmp_path)
+    line = made('a', 'k').facts()
+    journal.records.add(line | {'new': 1})
+    journal.records.add({'input': 'b'})
+    journal.records.add({'input': 'c', 'outputs': ['x']})
+    journal.labels.add({'input': 'a', 'key': 'k', 'image': {}, 'annotations': []})
+    again = Journal(tmp_path)
+    assert again.find('a', 'k') and again.find('b', '') is None and again.find('c', '') is None

@@ -6,7 +6,7 @@ from solo_bg import manifest
 from solo_bg.errors import SetupError
 from solo_bg.journal import Journal, Record
 from solo_bg.outfolder import settle
-from solo_bg.shards import Shard
+from solo_bg.shards import WHOLE, Shard
 
 DATASET = {'head': {'categories': [{'id': 7, 'name': 'a'}]}, 'numbered': True}
 
@@ -95,15 +95,61 @@ def test_shards_become_one_run(tmp_path):
     assert inputs_of(tmp_path) == ['a', 'b', 'c', 'd']
     left = {'annotations.json', 'annotations.jsonl', 'manifest.jsonl', 'run.json'}
     assert {path.name for path in tmp_path.iterdir()} == left
-    assert 'dataset' not in manifest.read_run(tmp_path) and manifest.read_run(tmp_path)['end']
+    (run,) = manifest.read_runs(tmp_path)
+    assert 'dataset' not in run and run['end']
     assert manifest.merge(tmp_path) == ({'ok': 4}, [])
 
 
 def test_shards_that_have_not_ended_are_named(tmp_path):
     run_shard(tmp_path, 0, 3, ['a'])
     run_shard(tmp_path, 2, 3, ['c'], end=None)
-    assert manifest.merge(tmp_path) == ({'ok': 2}, ['shard 1/3', 'shard 2/3'])
-    assert manifest.read_run(tmp_path)['end'] is None
+    for _ in range(2):
+        assert manifest.merge(tmp_path) == ({'ok': 2}, ['shard 1/3', 'shard 2/3'])
+    assert json.loads((tmp_path / 'run.json').read_text())['end'] is None
+    run_shard(tmp_path, 1, 3, ['b'])
+    run_shard(tmp_path, 2, 3, ['c'])
+    assert manifest.merge(tmp_path) == ({'ok': 3}, [])
+    assert not list(tmp_path.glob('run-*')) and inputs_of(tmp_path) == ['a', 'b', 'c']
+
+
+def test_a_merge_that_was_killed_before_its_last_step(tmp_path):
+    run_shard(tmp_path, 0, 2, ['a'])
+    run_shard(tmp_path, 1, 2, ['b'])
+    kept = (tmp_path / 'run-00001-of-00002.json').read_bytes()
+    manifest.merge(tmp_path)
+    (tmp_path / 'run-00001-of-00002.json').write_bytes(kept)
+    assert manifest.merge(tmp_path) == ({'ok': 2}, []) and not list(tmp_path.glob('run-*'))
+
+
+def test_an_interrupted_run_has_not_ended(tmp_path):
+    journal = Journal(tmp_path)
+    journal.add(labelled('a'))
+    journal.begin('b', {'mask': 'mask/b.png'})
+    assert manifest.merge(tmp_path) == ({'ok': 1}, ['the run'])
+
+
+def test_pictures_that_were_begun_and_never_ended_go(tmp_path):
+    journal = Journal(tmp_path)
+    journal.begin('b', picture(tmp_path, 'b'))
+    assert manifest.finish(tmp_path, 1, None) == {} and not (tmp_path / 'mask').exists()
+
+
+def test_a_record_whose_annotations_were_lost_is_not_trusted(tmp_path):
+    journal = Journal(tmp_path)
+    journal.add(labelled('a'))
+    journal.add(labelled('b'))
+    lines = (tmp_path / 'annotations.jsonl').read_bytes().splitlines(keepends=True)
+    (tmp_path / 'annotations.jsonl').write_bytes(lines[0])
+    assert manifest.finish(tmp_path, 1, DATASET) == {'ok': 1, 'lost': 1} and inputs_of(tmp_path) == ['a']
+
+
+def test_annotations_go_with_their_pictures(tmp_path):
+    Journal(tmp_path).add(labelled('a'))
+    manifest.finish(tmp_path, 1, DATASET)
+    journal = Journal(tmp_path)
+    journal.add(Record('a', 'ok', picture(tmp_path, 'a'), key='new'))
+    manifest.finish(tmp_path, 1, None)
+    assert {path.name for path in tmp_path.iterdir()} == {'manifest.jsonl', 'mask'}
 
 
 def test_shards_of_different_options_do_not_merge(tmp_path):
@@ -118,20 +164,9 @@ def test_shards_of_different_options_do_not_merge(tmp_path):
 # ---- inputs that were there before and are not now
 
 
-class Named:
-    def __init__(self, shown):
-        self.shown = shown
-
-
-class Plan:
-    styles = ('mask',)
-
-    def output(self, style, name):
-        return f'{style}/{name}.png'
-
-
-def meet(out, *names, same=True):
-    settle(Journal(out), [Named(f'in/{name}.png') for name in names], names, Plan(), same)
+def meet(out, *names, same=True, shard=WHOLE):
+    given = {f'in/{name}.png' for name in names}
+    settle(Journal(out, shard=shard), given, [f'mask/{name}.png' for name in names], same, shard)
     return manifest.finish(out, 1, None)
 
 
@@ -156,4 +191,13 @@ def test_results_that_do_not_belong_together_are_refused(done):
     with pytest.raises(SetupError, match='which is not among the inputs now and whose results were made with'):
         meet(done, 'b', same=False)
     with pytest.raises(SetupError, match='would have the names of new ones'):
-        settle(Journal(done), [Named('other/a.jpg')], ['A'], Plan(), True)
+        settle(Journal(done), {'other/a.jpg'}, ['mask/A.png'], True, WHOLE)
+    with pytest.raises(SetupError, match='other shards may be at work'):
+        settle(Journal(done, shard=Shard(0, 2)), {'in/a.png'}, [], False, Shard(0, 2))
+
+
+def test_what_was_made_in_another_way_is_forgotten_in_every_journal(done):
+    Journal(done, shard=Shard(1, 2)).add(Record('in/b.png', 'ok', picture(done, 'b'), key='k'))
+    settle(Journal(done), {'in/a.png', 'in/b.png'}, ['mask/a.png', 'mask/b.png'], False, WHOLE)
+    assert Journal(done).find('in/b.png', 'k') is None
+    assert manifest.finish(done, 1, None) == {} and not (done / 'mask').exists()

@@ -97,6 +97,16 @@ def test_two_runs_do_not_share_an_out(labelled, tmp_path, capsys):
     assert 'another run is writing' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('name', ['annotations.json', 'run.json', 'annotations.jsonl'])
+def test_files_of_others_by_the_names_of_ours_are_not_touched(labelled, tmp_path, name, capsys):
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / name).write_text('{"mine": 1}')
+    for words in ([], ['--resume'], ['--overwrite'], ['--shard', '0/2']):
+        assert main(*labelled, *words, out=out) == 2
+    assert [path.name for path in out.iterdir()] == [name] and (out / name).read_text() == '{"mine": 1}'
+
+
 # ---- resume
 
 
@@ -117,7 +127,7 @@ def test_resume_starts_where_nothing_is_and_then_redoes_only_failures(labelled, 
     assert decoded == [b'no image'] and state(tmp_path / 'out') == before
 
 
-@pytest.mark.parametrize('words', [['--fill', 'noise'], ['--styles', 'eliminated'], ['--dilate', '2'], ['--seed', '1']])
+@pytest.mark.parametrize('words', [['--fill', 'noise'], ['--styles', 'overlay'], ['--dilate', '2'], ['--seed', '1']])
 def test_options_that_change_results_redo_everything(labelled, tmp_path, monkeypatch, words):
     decoded = count_reads(monkeypatch)
     main(*labelled, out=tmp_path / 'out')
@@ -171,16 +181,19 @@ def test_another_model_redoes_everything_and_another_thread_count_warns(scenes, 
 
 def test_half_written_files_of_dead_processes_go(labelled, tmp_path):
     from solo_bg.files import HOST
+    from solo_bg.outfolder import tidy
 
     out = tmp_path / 'out'
     main(*labelled, out=out)
     dead = subprocess.run([sys.executable, '-c', 'import os; print(os.getpid())'], capture_output=True, check=True)
-    gone = out / f'eliminated/.{HOST}-{int(dead.stdout)}-3.tmp'
-    kept = [out / f'eliminated/.{HOST}-{os.getpid()}-3.tmp', out / 'eliminated/.00000000-1-3.tmp', out / '.mine.tmp']
-    for path in (gone, *kept):
+    gone = [out / f'eliminated/.{HOST}-{int(dead.stdout)}-aaaaaa3.tmp', out / f'.{HOST}-{os.getpid()}-aaaaaa3.tmp']
+    other, mine = out / 'eliminated/.00000000-1-aaaaaa3.tmp', out / '.mine.tmp'  # another machine's; nobody's
+    for path in (*gone, other, mine):
         path.write_bytes(b'')
+    tidy(out, alone=False)
+    assert not any(path.exists() for path in gone) and other.exists()
     main(*labelled, '--resume', out=out)
-    assert not gone.exists() and all(path.exists() for path in kept)
+    assert not other.exists() and mine.exists()
 
 
 # ---- interruptions
@@ -262,12 +275,27 @@ def test_one_run_completes_what_shards_began_and_shards_what_one_run_began(label
     main(*labelled, '--shard', '1/2', out=out)
     decoded = count_reads(monkeypatch)
     main(*labelled, '--resume', out=out)
-    assert len(decoded) in (22, 23) and state(out) == state(tmp_path / 'one')
+    assert 10 < len(decoded) < 34 and state(out) == state(tmp_path / 'one')
     decoded.clear()
     for index in range(3):
         main(*labelled, '--resume', '--shard', f'{index}/3', out=out)
     assert set(decoded) == {b'no image'}
     cli.main(['--merge', str(out)])
+    assert state(out) == state(tmp_path / 'one')
+
+
+def test_images_that_come_between_stay_with_their_shards(labelled, tmp_path):
+    out = tmp_path / 'out'
+    for index in range(2):
+        main(*labelled, '--shard', f'{index}/2', out=out)
+    names = sorted(path.name for path in (tmp_path / 'images').iterdir())
+    (tmp_path / 'images/broken.png').unlink()
+    image = cv2.imread(str(tmp_path / 'images' / names[0]))
+    cv2.imwrite(str(tmp_path / 'images' / names[0]), 255 - image)
+    for index in (1, 0):
+        main(*labelled, '--resume', '--shard', f'{index}/2', out=out)
+    assert cli.main(['--merge', str(out)]) == 1  # broken.png is annotated, and missing
+    main(*labelled, out=tmp_path / 'one')
     assert state(out) == state(tmp_path / 'one')
 
 

@@ -265,16 +265,16 @@ def test_where_memory_runs_out_smaller_steps_are_tried_for_an_image_alone(segmen
     image, sizes, real = draw_scene(1, 64, 96)[0], [], segmenter.find_lazily
 
     def find(batch):
-        sizes.append((len(batch['inputs']), decode.CHUNK['cpu']))
-        if sizes[-1] != (1, usual // 16):
+        sizes.append((len(batch['inputs']), decode.share.get()))
+        if sizes[-1] != (1, 16):
             raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB')
         return real(batch)
 
-    usual, (expected,) = decode.CHUNK['cpu'], segmenter([image])
+    (expected,) = segmenter([image])
     monkeypatch.setattr(segmenter, 'find_lazily', find)
     (found,) = segmenter([image])
-    assert sizes == [(1, usual), (1, usual // 16)] and decode.CHUNK['cpu'] == usual
+    assert sizes == [(1, 1), (1, 16)] and decode.share.get() == 1
     assert torch.equal(found.masks, expected.masks)
     with pytest.raises(ImageError, match='memory ran out'):
         segmenter([image, image])
-    assert sizes[2:] == [(2, usual)]
+    assert sizes[2:] == [(2, 1)]
