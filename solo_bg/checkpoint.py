@@ -102,7 +102,7 @@ def refuse_what_is_none(path: Path) -> None:
 def wanted(error: pickle.UnpicklingError) -> str:
     """What a refused file asked for, in a line."""
     found = UNSUPPORTED.search(str(error))
-    return f'it wants {found[1]}' if found else str(error).partition('\n')[0]
+    return f'it wants {found[1]}' if found else str(error).partition('\n')[0].partition('. ')[0]
 
 
 def load_safely_everywhere() -> None:
@@ -114,9 +114,9 @@ def load_safely_everywhere() -> None:
         loaded = read_checkpoint(Path(filename))
         if isinstance(loaded, dict) and isinstance(loaded.get('meta'), dict):
             loaded['meta'].pop('config', None)
-        if isinstance(loaded, dict) and is_original(loaded.get('state_dict') or {}):
-            loaded['state_dict'] = from_original(loaded['state_dict'])
-        return loaded
+        weights = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else {}
+        plain = {str(name).removeprefix('module.'): value for name, value in weights.items()}
+        return {**loaded, 'state_dict': from_original(plain)} if is_original(plain) else loaded
 
     CheckpointLoader.register_scheme(prefixes='', loader=load, force=True)
 
@@ -131,7 +131,7 @@ def allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str
     from mmengine.logging import HistoryBuffer
 
     reconstruct = np.array(0).__reduce__()[0]  # numpy's own function; the module it lives in changed with numpy 2
-    dtypes = [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64, np.bool_)]
+    dtypes = [type(np.dtype(kind)) for kind in '?bBhHiIlLqQefdSU']  # all but objects
     arrays = [(reconstruct, f'{where}.multiarray._reconstruct') for where in ('numpy.core', 'numpy._core')]
     scalars = [(np.float64(0).__reduce__()[0], f'{where}.multiarray.scalar') for where in ('numpy.core', 'numpy._core')]
     return [HistoryBuffer, np.ndarray, np.dtype, *dtypes, *arrays, *scalars, (history_statistic, 'builtins.getattr')]

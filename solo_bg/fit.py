@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
     from solo_bg.checkpoint import Checkpoint
 
-# what prediction never uses: a counter of batches, mmdet 2's moving averages, the branch of `foreground_loss`
-HARMLESS = re.compile(r'(?:.+\.)?num_batches_tracked|ema_\w+|steps|mask_head\.foreground\..+')
+# what prediction never uses: a counter of batches, mmdet 2's moving averages, the branch of `foreground_loss`, the
+# colours' statistics that mmengine kept in 2022, YOLACT's branch for training by its names in mmdet 2 and 3
+HARMLESS = re.compile(
+    r'(?:.+\.)?num_batches_tracked|ema_\w+|steps|mask_head\.foreground\..+|data_preprocessor\.(?:mean|std)'
+    r'|segm_head\..+|mask_head\.segm_branch\..+'
+)
 SETTINGS = ('num_classes', 'num_things_classes')
 OTHER_CLASSES = ('backbone', 'rpn_head', 'semantic_head')  # whose classes are not the detector's
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'  # of a clone

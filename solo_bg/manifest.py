@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -196,13 +197,15 @@ def remove(out: Path, outputs: Iterable[str]) -> None:
         ):
             continue  # no path that a manifest of ours holds
         path = out / below
+        if not os.path.lexists(path) or os.path.isdir(
+            path
+        ):  # it could not be written: a long name, a folder in the way
+            continue
         try:
-            path.unlink(missing_ok=True)
+            path.unlink()
             for parent in path.parents:
                 if parent == out or any(parent.iterdir()):
                     break
                 parent.rmdir()
-        except FileNotFoundError:  # its folder is gone as well
-            continue
         except OSError as error:
             raise ImageError(f'cannot delete {path}: {error.strerror or error}') from error

@@ -25,6 +25,7 @@ WALKED = ('JPEG', 'GIF', 'PPM')  # Pillow walks over junk in their headers byte 
 HEADER_BYTES = 16 << 20  # it is given no more than this of a file
 SCAN, MOST_SCANS = b'\xff\xda', 500  # a progressive JPEG has about 10; of 137 bytes each they can keep a core for hours
 END = b'\xff\xd9'
+TEXTS = (b'iCCP', b'tEXt', b'zTXt', b'iTXt')
 UNREADABLE = 'is no image that can be decoded, or is truncated'
 # what Pillow raises at bytes that it cannot open or decode
 PILLOW_ERRORS = (
@@ -54,7 +55,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
     """
     if not data:
         raise ImageError('is empty (0 bytes)')
-    with open_header(io.BytesIO(data)) as image:
+    with open_header(io.BytesIO(without_texts(data))) as image:
         width, height = image.size
         check_header(image, data, max_pixels)
         by_pillow = image.format in ('PNG', 'WEBP') or (image.format == 'TIFF' and image.mode in ('RGBA', 'LA'))
@@ -68,6 +69,22 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
     if pixels.dtype != np.uint8:
         raise ImageError(f'has {pixels.dtype} pixels; expected 8 or 16 bits a channel')
     return pixels.astype(np.uint8, copy=False)
+
+
+def without_texts(data: bytes) -> bytes:
+    """A PNG without its profile and its texts, of which Pillow reads no more than 1 MB and among which it looks for an
+    orientation (XMP's); anything else as it is."""
+    if not data.startswith(b'\x89PNG\r\n\x1a\n') or not any(kind in data for kind in TEXTS):
+        return data
+    kept, at = [data[:8]], 8
+    while at + 8 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], 'big')
+        if end > len(data):
+            break
+        if data[at + 4 : at + 8] not in TEXTS:
+            kept.append(data[at:end])
+        at = end
+    return b''.join([*kept, data[at:]])
 
 
 def open_header(file: BinaryIO) -> ImageFile.ImageFile:
@@ -123,8 +140,11 @@ def decode_with_pillow(image: ImageFile.ImageFile) -> NDArray[np.uint8]:
 
 
 def orientation(image: Image.Image) -> int:
-    """EXIF's, 1 to 8; 1 where EXIF is damaged, as OpenCV takes it."""
+    """EXIF's, 1 to 8; 1 where EXIF is damaged, as OpenCV takes it. XMP's, which `getexif` knows too, is no matter."""
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        exif = image.getexif() if image.format == 'TIFF' else Image.Exif()
+        if image.format != 'TIFF':
+            exif.load(image.info.get('exif', b''))
+        return int(exif.get(ExifTags.Base.Orientation, 1))
     except PILLOW_ERRORS:
         return 1

@@ -102,6 +102,9 @@ def ycck(rgb):
     return data[:where] + b'\2' + data[where + 1 :]
 
 
+XMP_TURNED = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF tiff:Orientation="6"/></x:xmpmeta>'
+
+
 def pngs(rgb, bgr):
     whole = save(rgb, 'PNG')
     deep = np.random.default_rng(6).integers(0, 65536, (20, 30, 4)).astype(np.uint16)
@@ -113,6 +116,8 @@ def pngs(rgb, bgr):
         'interlaced.png': (png(56, 40, 8, 2, adam7(bgr[..., ::-1]), interlaced=1), bgr, 0),
         'gamma.png': (with_chunk(whole, b'gAMA', struct.pack('>I', 22000)), bgr, 0),
         'profile.png': (save(rgb, 'PNG', icc_profile=b'no profile at all'), bgr, 0),
+        'large_profile.png': (save(rgb, 'PNG', icc_profile=bytes(2_000_000)), bgr, 0),
+        'xmp_turned.png': (with_chunk(whole, b'iTXt', b'XML:com.adobe.xmp\0\0\0\0\0' + XMP_TURNED), bgr, 0),
         'bad_exif.png': (with_chunk(whole, b'eXIf', b'MM\0*\xff\xff\xff\xff'), bgr, 0),
         'no_exif.png': (with_chunk(whole, b'eXIf', b'rubbish'), bgr, 0),
         'animated.png': (save(rgb, 'PNG', save_all=True, append_images=[rgb.rotate(180)]), bgr, 0),

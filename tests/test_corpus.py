@@ -163,7 +163,7 @@ def done(tmp_path_factory):
 
 
 def test_there_are_at_least_60_kinds():
-    assert len(awkward.readable()) + len(NAMES) + len(WITHHELD) + len(awkward.broken()) >= 60
+    assert len(awkward.readable()) + len(NAMES) + len(WITHHELD) >= 60  # and as many broken ones
 
 
 def test_every_image_is_listed_once_and_nothing_else(done):

@@ -46,7 +46,10 @@ def test_missing_unknown_and_misshapen_weights(tmp_path, capsys, weights):
 
 @pytest.mark.parametrize(
     'name',
-    ['ema_backbone_conv1_weight', 'steps', 'mask_head.foreground.0.weight', 'backbone.conv9.num_batches_tracked'],
+    [
+        *('ema_backbone_conv1_weight', 'steps', 'mask_head.foreground.0.weight', 'backbone.conv9.num_batches_tracked'),
+        *('data_preprocessor.mean', 'segm_head.segm_conv.weight', 'mask_head.segm_branch.segm_conv.weight'),
+    ],
 )
 def test_what_prediction_never_uses_may_be_there(name, weights):
     assert not any(compare(weights, {**weights, name: torch.ones(1)}))

@@ -131,7 +131,12 @@ def test_an_interrupted_run_has_not_ended(tmp_path):
 def test_pictures_that_were_begun_and_never_ended_go(tmp_path):
     journal = Journal(tmp_path)
     journal.begin('b', picture(tmp_path, 'b'))
+    journal.begin('c', {'mask': 'mask/' + 300 * 'c'})
     assert manifest.finish(tmp_path, 1, None) == {} and not (tmp_path / 'mask').exists()
+    (tmp_path / 'mask/d.png/yours').mkdir(parents=True)
+    Journal(tmp_path).begin('d', {'mask': 'mask/d.png'})
+    manifest.finish(tmp_path, 1, None)
+    assert (tmp_path / 'mask/d.png/yours').exists()
 
 
 def test_a_record_whose_annotations_were_lost_is_not_trusted(tmp_path):

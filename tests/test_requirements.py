@@ -9,7 +9,7 @@ FORKS = {'onedl-mmdetection': 'mmdet', 'onedl-mmcv': 'mmcv-lite', 'onedl-mmengin
 
 def pins(*names):
     lines = [line.split('#')[0].strip() for name in names for line in (ROOT / name).read_text().splitlines()]
-    found = [re.fullmatch(r'([\w-]+)([<>=].+)', line) for line in lines]
+    found = [re.fullmatch(r'([\w\[\]-]+)([<>=].+)', line) for line in lines]
     return {match[1]: match[2] for match in found if match}
 
 

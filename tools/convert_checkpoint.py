@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 from launch import main_of
 
-from solo_bg.checkpoint import load_checkpoint, read_checkpoint
-from solo_bg.convert import is_original
+from solo_bg.checkpoint import load_checkpoint
 from solo_bg.errors import SetupError
 
 
@@ -21,11 +20,9 @@ def main() -> None:
     args = parser.parse_args()
     if args.target.exists():
         raise SetupError(f'{args.target} exists already; choose another name')
-    loaded = read_checkpoint(args.source)
-    given = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else {}
-    if not is_original({name.removeprefix('module.'): None for name in given}):
-        raise SetupError(f"{args.source} holds no weights of the original SOLO's heads; nothing to rename")
     converted = load_checkpoint(args.source)
+    if not converted.renamed:
+        raise SetupError(f"{args.source} holds no weights of the original SOLO's heads; nothing to rename")
     meta = {key: value for key, value in converted.meta.items() if key != 'config'}
     torch.save({'state_dict': converted.state_dict, 'meta': meta}, args.target)
     print(f'{args.target}: {len(converted.state_dict)} weights')
