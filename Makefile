@@ -21,9 +21,12 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/installed-test  ## the measured tables of the README
+bench: $(VENV)/installed-test  ## the measured tables of the README; those on photographs with PHOTOS=folder
 	$(BIN)/python tools/benchmark.py compose
 	$(BIN)/python tools/benchmark.py inference
+	set -e; for one in $(if $(PHOTOS),pipeline growth processes agreement); do \
+		$(BIN)/python tools/benchmark.py $$one $(PHOTOS); \
+	done
 
 clean:
 	rm -rf $(VENV) $(OPENMMLAB) out
