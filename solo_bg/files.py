@@ -24,7 +24,7 @@ from PIL import Image
 
 from solo_bg.errors import ImageError, SetupError
 from solo_bg.inputs import MAX_PIXELS
-from solo_bg.pixels import decode_image, open_header
+from solo_bg.pixels import HEADER_BYTES, decode_image, open_header, without_texts
 
 Pixels = NDArray[Any]
 HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
@@ -131,7 +131,7 @@ def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int] | No
     """Width and height from the file's header, as stored; None if it cannot be read."""
     try:
         with open_file(path, max_pixels) as file:
-            return open_header(file).size
+            return open_header(io.BytesIO(without_texts(file.read(HEADER_BYTES)))).size
     except ImageError:
         return None
 

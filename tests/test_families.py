@@ -127,7 +127,7 @@ def with_threshold(node, threshold):
 @pytest.mark.parametrize(
     ('name', 'options', 'message'),
     [
-        ('faster-rcnn_r50_fpn_1x_coco', {}, 'FasterRCNN gives bboxes, labels, scores but no masks'),
+        ('faster-rcnn_r50_fpn_1x_coco', {}, 'FasterRCNN gives boxes but no masks'),
         (
             'mask2former_r50_8xb2-lsj-50e_coco-panoptic',
             {'panoptic_on': True, 'instance_on': False},

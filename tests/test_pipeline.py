@@ -181,6 +181,6 @@ def test_few_pictures_are_held_at_once(tmp_path, rng, monkeypatch):
 def test_masks_are_let_go_before_a_job_waits_to_be_written(folder, tmp_path, monkeypatch):
     waiting = []
     real = pipeline.write
-    monkeypatch.setattr(pipeline, 'write', lambda job, options: waiting.append(job) or real(job, options))
+    monkeypatch.setattr(pipeline, 'write', lambda job, *more: waiting.append(job) or real(job, *more))
     run(folder, tmp_path / 'out')
     assert len(waiting) == 9 and all(job.instances is None for job in waiting)

@@ -215,7 +215,13 @@ def test_a_signal_ends_the_run_and_says_how_to_go_on(labelled, tmp_path, number,
 
 def start(words, out, *more):
     words = [*TOOL, *words, '-o', str(out), '--resume', *more]
-    return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(
+        words,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's `&` has it ignored
+    )
 
 
 def wait_for_lines(process, out, count):
