@@ -225,11 +225,14 @@ def start(words, out, *more):
 
 
 def wait_for_lines(process, out, count):
-    """Until so many lines are in the journals, or the process has ended."""
-    while process.poll() is None:
-        if sum(path.read_bytes().count(b'\n') for path in out.glob('manifest*.jsonl')) >= count:
-            return
+    """Until so many lines have come to the journals, or the process has ended."""
+    before = count_lines(out)
+    while process.poll() is None and count_lines(out) < before + count:
         time.sleep(0.0005)
+
+
+def count_lines(out):
+    return sum(path.read_bytes().count(b'\n') for path in out.glob('manifest*.jsonl'))
 
 
 def kill_and_resume(words, tmp_path, kills, images, random):
@@ -237,8 +240,8 @@ def kill_and_resume(words, tmp_path, kills, images, random):
     killed = 0
     for _ in range(kills):
         process = start(words, out)
-        wait_for_lines(process, out, random.randrange(images))
-        time.sleep(random.random() * 0.05)
+        wait_for_lines(process, out, random.randint(1, 1 + 4 * images // kills))  # two lines an image
+        time.sleep(random.random() * 0.005)
         process.kill()
         killed += process.wait() == -signal.SIGKILL
         process.communicate()
@@ -325,7 +328,7 @@ def test_torchrun_killed_at_random_moments(labelled, tmp_path, kills):
     chance, out = random.Random(3), tmp_path / 'two'
     for _ in range(kills):
         process = torchrun(labelled, out, '--resume')
-        wait_for_lines(process, out, chance.randrange(44))
+        wait_for_lines(process, out, chance.randint(1, 1 + 176 // kills))
         children = subprocess.run(['ps', '-o', 'pid=', '--ppid', str(process.pid)], capture_output=True, check=False)
         victims = [*map(int, children.stdout.split()), process.pid]
         for victim in chance.sample(victims, len(victims)):
