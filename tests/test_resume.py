@@ -1,5 +1,6 @@
 """Runs that are stopped, killed, continued, shared among processes: in the end OUT is as one quiet run leaves it."""
 
+import contextlib
 import json
 import os
 import random
@@ -332,7 +333,8 @@ def test_torchrun_killed_at_random_moments(labelled, tmp_path, kills):
         children = subprocess.run(['ps', '-o', 'pid=', '--ppid', str(process.pid)], capture_output=True, check=False)
         victims = [*map(int, children.stdout.split()), process.pid]
         for victim in chance.sample(victims, len(victims)):
-            os.kill(victim, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                os.kill(victim, signal.SIGKILL)
         process.communicate()
     process = torchrun(labelled, out, '--resume')
     _, said = process.communicate(timeout=300)
