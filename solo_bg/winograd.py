@@ -71,9 +71,10 @@ class WinogradConv2d(nn.Module):
     def convolve(self, padded: Tensor, out: Tensor) -> None:
         """float32 (4h + 2, 4w + 2, C) -> `out`, (4h, 4w, K), some rows of tiles at a time."""
         tiles = padded.unfold(0, REACH, SIDE).unfold(1, REACH, SIDE).permute(3, 4, 0, 1, 2)  # (6, 6, h, w, C)
-        squares = out.unflatten(1, (-1, SIDE)).unflatten(0, (-1, SIDE)).permute(1, 3, 0, 2, 4)  # (4, 4, h, w, K)
-        step = max(1, TILES // tiles.shape[3])
-        for some, result in zip(tiles.split(step, 2), squares.split(step, 2), strict=True):
+        down, across = tiles.shape[2:4]
+        squares = out.view(down, SIDE, across, SIDE, -1).permute(1, 3, 0, 2, 4)  # (4, 4, h, w, K)
+        step = max(1, TILES // across)
+        for some, result in zip(torch.split(tiles, step, 2), torch.split(squares, step, 2), strict=True):
             transformed = (self.into @ some.reshape(REACH**2, -1)).view(REACH**2, -1, some.shape[-1])
             products = torch.bmm(transformed, self.weight)
             result.copy_((self.back @ products.flatten(1)).view(result.shape))

@@ -163,3 +163,11 @@ def test_the_benchmark_of_agreement(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), draw_scene(3, 96, 128)[0])
     printed = run('benchmark.py', 'agreement', tmp_path, '--device', 'cpu')
     assert 'bf16' in printed and 'fp16' in printed
+
+
+def test_the_benchmark_of_the_pipeline(tmp_path):
+    for name in 'ab':
+        cv2.imwrite(str(tmp_path / f'{name}.png'), draw_scene(3, 96, 128)[0])
+    tiny = ['--config', ROOT / 'configs/solo_bg_tiny.py', '--candidates', '20', '--precisions', 'fp32', '--rounds', '1']
+    printed = run('benchmark.py', 'pipeline', tmp_path, '--device', 'cpu', *tiny)
+    assert 'the model alone, fp32' in printed and '%' in printed

@@ -57,11 +57,28 @@ def pipeline(args: argparse.Namespace) -> None:
                 start = time.perf_counter()
                 way(images)
                 seconds[name].append(time.perf_counter() - start)
-    table = Table('disk to disk', 'images/s', 'times')
+    table = Table('disk to disk', 'images/s', 'times', 'on top of the model')
     for name, taken in seconds.items():
-        ratio = statistics.median(one / other for one, other in zip(seconds['mmdet'], taken, strict=True))
-        table.add_row(name, f'{len(images) / statistics.median(taken):.3f}', f'{ratio:.2f}x')
+        alone = seconds.get(name.replace('ours', 'the model alone,'), taken)
+        top = f'{ratio(taken, alone) - 1:.1%}' if alone is not taken else ''
+        times = f'{ratio(seconds["mmdet"], taken):.2f}x'
+        table.add_row(name, f'{len(images) / statistics.median(taken):.3f}', times, top)
     Console().print(f'{len(images)} images, {args.rounds} rounds, {torch.get_num_threads()} threads', table)
+
+
+def ratio(one: Sequence[float], other: Sequence[float]) -> float:
+    """The median over the rounds, in each of which both were timed."""
+    return statistics.median(first / second for first, second in zip(one, other, strict=True))
+
+
+def repeated(images: Path, count: int, folder: Path) -> Path:
+    """A new folder of `count` links to the images of a folder, over and over."""
+    sources = [Path(image.path).resolve() for image in list_images([str(images)])]
+    folder.mkdir()
+    for index in range(count):
+        source = sources[index % len(sources)]
+        (folder / f'{index:06d}{source.suffix}').symlink_to(source)
+    return folder
 
 
 def plain_loop(config: str, weights: str, device: str, out: Path, score_thr: float) -> Work:
@@ -122,38 +139,33 @@ def model_alone(segmenter: Segmenter, images: Sequence[ImageFile]) -> Work:
 
 def processes(args: argparse.Namespace) -> None:
     """One process of one thread against two, by the command itself, each with its start."""
-    command = [sys.executable, str(ROOT / 'tools/eliminate_bg.py'), *TINY, str(args.images), '--quiet']
-    command += ['--device', args.device, '--threads', '1', '--workers', '1', '--limit', str(args.limit), '-o']
     seconds: dict[int, list[float]] = {1: [], 2: []}
-    for _ in range(args.rounds):
-        for count, taken in seconds.items():
-            with tempfile.TemporaryDirectory() as out:
-                start = time.perf_counter()
-                shards = [['--shard', f'{index}/{count}'] for index in range(count)]
-                for one in [subprocess.Popen([*command, out, *shard]) for shard in shards]:
-                    assert one.wait() == 0
-                if count > 1:
-                    subprocess.run([*command[:2], '--merge', out], check=True, stdout=subprocess.DEVNULL)
-                taken.append(time.perf_counter() - start)
+    with tempfile.TemporaryDirectory() as folder:
+        images = repeated(args.images, args.count, Path(folder) / 'in')
+        command = [sys.executable, str(ROOT / 'tools/eliminate_bg.py'), *TINY, str(images), '--quiet']
+        command += ['--device', args.device, '--threads', '1', '--workers', '1', '-o']
+        for _ in range(args.rounds):
+            for count, taken in seconds.items():
+                with tempfile.TemporaryDirectory() as out:
+                    start = time.perf_counter()
+                    shards = [['--shard', f'{index}/{count}'] for index in range(count)]
+                    for one in [subprocess.Popen([*command, out, *shard]) for shard in shards]:
+                        assert one.wait() == 0
+                    if count > 1:
+                        subprocess.run([*command[:2], '--merge', out], check=True, stdout=subprocess.DEVNULL)
+                    taken.append(time.perf_counter() - start)
     table = Table('processes', 'seconds', 'times')
     for count, taken in seconds.items():
-        ratio = statistics.median(one / other for one, other in zip(seconds[1], taken, strict=True))
-        table.add_row(str(count), f'{statistics.median(taken):.1f}', f'{ratio:.2f}x')
-    Console().print(f'{args.limit} images, {args.rounds} rounds', table)
+        table.add_row(str(count), f'{statistics.median(taken):.1f}', f'{ratio(seconds[1], taken):.2f}x')
+    Console().print(f'{args.count} images, {args.rounds} rounds', table)
 
 
 def growth(args: argparse.Namespace) -> None:
     """Seconds an image and memory over few and over many images, with the bundled model."""
-    images = list_images([str(args.images)])
     segmenter = Segmenter(*TINY, args.device)
     table = Table('images', 'seconds an image', 'resident MB at most')
     with tempfile.TemporaryDirectory() as folder:
-        copies = Path(folder) / 'in'
-        copies.mkdir()
-        for index in range(max(args.counts)):
-            source = Path(images[index % len(images)].path).resolve()
-            (copies / f'{index:06d}{source.suffix}').symlink_to(source)
-        every = list_images([str(copies)])
+        every = list_images([str(repeated(args.images, max(args.counts), Path(folder) / 'in'))])
         work = our_line(segmenter, Path(folder) / 'out')
         work(every[:10])
         for count in sorted(args.counts):

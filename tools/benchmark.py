@@ -49,7 +49,7 @@ def main() -> None:
 
     processes = commands.add_parser('processes', help=bench_pipeline.processes.__doc__)
     processes.add_argument('images', type=Path)
-    processes.add_argument('--limit', type=int, default=100)
+    processes.add_argument('--count', type=int, default=400, help='images, repeated as needed (400)')
     processes.set_defaults(work=bench_pipeline.processes)
 
     agreement = commands.add_parser('agreement', help=bench_pipeline.agreement.__doc__)
