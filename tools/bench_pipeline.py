@@ -40,15 +40,12 @@ def pipeline(args: argparse.Namespace) -> None:
     config = config_path(args.config)
     with tempfile.TemporaryDirectory() as folder:
         weights, out = f'{folder}/weights.pth', Path(folder) / 'out'
-        first = read_image(images[0].path)
-        fit = 800 / min(first.shape[:2])  # the size that the model sees
-        findable.save_weights(config, weights, cv2.resize(first, None, fx=fit, fy=fit), args.candidates)
-        segmenters = {one: Segmenter(config, weights, args.device, precision=one) for one in args.precisions}
-        score_thr = float(segmenters[args.precisions[0]]([first])[0].scores[:10][-1])  # about ten instances an image
+        score_thr = make_weights(config, weights, images[0], args.candidates)
         ways = {'mmdet': plain_loop(config, weights, args.device, out, score_thr)}
-        for name, segmenter in segmenters.items():
-            ways[f'ours {name}'] = our_line(segmenter, out, score_thr)
-            ways[f'the model alone, {name}'] = model_alone(segmenter, images)
+        for one in args.precisions:
+            segmenter = Segmenter(config, weights, args.device, precision=one)
+            ways[f'ours {one}'] = our_line(segmenter, out, score_thr)
+            ways[f'the model alone, {one}'] = model_alone(segmenter, images)
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         for way in ways.values():
             way(images[:1])  # warms up
@@ -64,6 +61,14 @@ def pipeline(args: argparse.Namespace) -> None:
         times = f'{ratio(seconds["mmdet"], taken):.2f}x'
         table.add_row(name, f'{len(images) / statistics.median(taken):.3f}', times, top)
     Console().print(f'{len(images)} images, {args.rounds} rounds, {torch.get_num_threads()} threads', table)
+
+
+def make_weights(config: str, weights: str, image: ImageFile, candidates: int) -> float:
+    """Random weights that find so many cells in an image; the score that about ten instances exceed."""
+    pixels = read_image(image.path)
+    fit = 800 / min(pixels.shape[:2])  # the size that the model sees
+    findable.save_weights(config, weights, cv2.resize(pixels, None, fx=fit, fy=fit), candidates)
+    return float(Segmenter(config, weights, 'cpu')([pixels])[0].scores[:10][-1])
 
 
 def ratio(one: Sequence[float], other: Sequence[float]) -> float:
@@ -142,8 +147,12 @@ def processes(args: argparse.Namespace) -> None:
     seconds: dict[int, list[float]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as folder:
         images = repeated(args.images, args.count, Path(folder) / 'in')
-        command = [sys.executable, str(ROOT / 'tools/eliminate_bg.py'), *TINY, str(images), '--quiet']
-        command += ['--device', args.device, '--threads', '1', '--workers', '1', '-o']
+        config, weights, score_thr = *TINY, 0.3
+        if args.config:
+            config, weights = config_path(args.config), f'{folder}/weights.pth'
+            score_thr = make_weights(config, weights, list_images([str(images)])[0], args.candidates)
+        command = [sys.executable, str(ROOT / 'tools/eliminate_bg.py'), config, weights, str(images), '--quiet']
+        command += ['--score-thr', str(score_thr), '--device', args.device, '--threads', '1', '--workers', '1', '-o']
         for _ in range(args.rounds):
             for count, taken in seconds.items():
                 with tempfile.TemporaryDirectory() as out:

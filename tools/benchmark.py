@@ -39,7 +39,6 @@ def main() -> None:
     pipeline.add_argument('--limit', type=int, default=10, help='images a round (10)')
     pipeline.add_argument('--config', default='solo_r50_fpn_1x_coco')
     pipeline.add_argument('--precisions', nargs='+', default=['fp32', 'bf16'])
-    pipeline.add_argument('--candidates', type=int, default=300)
     pipeline.set_defaults(work=bench_pipeline.pipeline)
 
     growth = commands.add_parser('growth', help=bench_pipeline.growth.__doc__)
@@ -50,6 +49,7 @@ def main() -> None:
     processes = commands.add_parser('processes', help=bench_pipeline.processes.__doc__)
     processes.add_argument('images', type=Path)
     processes.add_argument('--count', type=int, default=400, help='images, repeated as needed (400)')
+    processes.add_argument('--config', help='with random weights, instead of the bundled model')
     processes.set_defaults(work=bench_pipeline.processes)
 
     agreement = commands.add_parser('agreement', help=bench_pipeline.agreement.__doc__)
@@ -64,6 +64,8 @@ def main() -> None:
 
     for command in (compose, inference, pipeline, growth, processes, agreement):
         command.add_argument('--device', default=default)
+    for command in (pipeline, processes):
+        command.add_argument('--candidates', type=int, default=300, help='cells that pass, of random weights (300)')
     for command in (compose, inference, pipeline, processes):
         command.add_argument('--rounds', type=int, default=5)
     args = parser.parse_args()
