@@ -362,6 +362,41 @@ def test_rays_actors_are_one_run_though_one_of_them_dies(labelled, tmp_path):
     assert state(out) == state(tmp_path / 'one')
 
 
+def test_a_run_on_ray_that_is_terminated_goes_on(labelled, tmp_path):
+    pytest.importorskip('ray')
+    out = tmp_path / 'two'
+    process = start(labelled, out, '--engine', 'ray')
+    wait_for_lines(process, out, 1)
+    process.terminate()
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 143 and '--resume goes on' in said, said
+    main(*labelled, '--resume', out=out)
+    main(*labelled, out=tmp_path / 'one')
+    assert state(out) == state(tmp_path / 'one')
+
+
+KILLER = """
+import os, sys
+sys.addaudithook(lambda event, args: os._exit(9) if event == 'open' and str(args[0]).endswith({name!r}) else None)
+"""
+
+
+@pytest.mark.slow
+def test_an_image_that_kills_rays_actors_takes_no_other_with_it(labelled, tmp_path, monkeypatch):
+    pytest.importorskip('ray')
+    images = sorted(path.name for path in (tmp_path / 'images').iterdir())
+    killer = images[images.index('broken.png') - 1]
+    (tmp_path / 'hook').mkdir()
+    (tmp_path / 'hook/sitecustomize.py').write_text(KILLER.format(name=f'/images/{killer}'))
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path / 'hook'))
+    process = start(labelled, tmp_path / 'out', '--engine', 'ray')
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 1 and killer in said and 'died, 2 times' in said, said
+    lines = [json.loads(line) for line in (tmp_path / 'out/manifest.jsonl').read_text().splitlines()]
+    failed = [Path(line['input']).name for line in lines if line['status'] == 'error']
+    assert len(lines) == 44 and sorted(failed) == sorted([killer, 'broken.png'])
+
+
 def find_actors(driver):
     """Processes of Ray that hold a model, among the descendants of a process."""
     listed = subprocess.run(['ps', '-e', '-o', 'pid=,ppid=,args='], capture_output=True, text=True, check=True).stdout
