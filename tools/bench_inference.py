@@ -189,12 +189,27 @@ def measure(case: str, args: argparse.Namespace, folder: Path) -> list[Way]:
     return ways
 
 
+def product_rate(precision: str, device: str) -> float:
+    """GFLOP/s of torch's matrix products, the median of ten: what a convolution can come near to."""
+    one = torch.rand(2048, 2048, device=device).to(PRECISIONS[precision])
+    seconds = []
+    for _ in range(12):
+        start = time.perf_counter()
+        float((one @ one)[0, 0])  # waits for the device
+        seconds.append(time.perf_counter() - start)
+    return 2 * 2048**3 / statistics.median(seconds[2:]) / 1e9
+
+
 def inference(args: argparse.Namespace) -> None:
     """One image through SOLO."""
     assert set(args.precisions) <= set(PRECISIONS), f'precisions are {", ".join(PRECISIONS)}'
     console, results = Console(width=150), {}
     hardware = torch.cuda.get_device_name() if args.device.startswith('cuda') else f'{torch.get_num_threads()} threads'
     console.print(f'{platform.processor() or platform.machine()}, {hardware}, torch {torch.__version__}')
+    rates = ', '.join(
+        f'{one} {product_rate(one, args.device):.0f}' for one in dict.fromkeys(['fp32', *args.precisions])
+    )
+    console.print(f'products of 2048x2048 matrices, GFLOP/s: {rates}')
     for case in args.cases:
         with tempfile.TemporaryDirectory() as folder:
             results[case] = measure(case, args, Path(folder))
