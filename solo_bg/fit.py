@@ -98,11 +98,11 @@ def class_overrides(
     settings = class_settings(config.model)
     if len(set(settings.values())) != 1 or misfit.missing or misfit.unknown:
         return None
-    count = count_classes(own, given, misfit.misshapen, next(iter(settings.values())))
+    count = infer_classes(own, given, misfit.misshapen, next(iter(settings.values())))
     return dict.fromkeys(settings, count) if count else None
 
 
-def count_classes(own: Mapping[str, Tensor], given: Mapping[str, Tensor], names: list[str], ours: int) -> int | None:
+def infer_classes(own: Mapping[str, Tensor], given: Mapping[str, Tensor], names: list[str], ours: int) -> int | None:
     """How many classes the given weights have, if that alone makes these `names` differ from a model of `ours`.
 
     The layers of a head have k outputs a class, the background among the classes or not, whatever k.

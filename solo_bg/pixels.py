@@ -20,7 +20,7 @@ from solo_bg.errors import ImageError
 from solo_bg.inputs import MAX_PIXELS
 
 # the formats that OpenCV reads; Pillow's other plugins never see a file
-FORMATS = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'AVIF', 'JPEG2000', 'PPM', 'SUN')
+READABLE = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'AVIF', 'JPEG2000', 'PPM', 'SUN')
 WALKED = ('JPEG', 'GIF', 'PPM')  # Pillow walks over junk in their headers byte by byte, so that
 HEADER_BYTES = 16 << 20  # it is given no more than this of a file
 SCAN, MOST_SCANS = b'\xff\xda', 500  # a progressive JPEG has about 10; of 137 bytes each they can keep a core for hours
@@ -41,7 +41,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-Image.init()  # all plugins; `FORMATS` are looked up among them
+Image.init()  # all plugins; `READABLE` are looked up among them
 
 
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -94,11 +94,11 @@ def open_header(file: BinaryIO) -> ImageFile.ImageFile:
     of its own that belongs to the whole process.
 
     Raises:
-        ImageError: none of FORMATS, or a header that Pillow cannot read (though OpenCV might: nobody knows how large
+        ImageError: none of READABLE, or a header that Pillow cannot read (though OpenCV might: nobody knows how large
             it would become).
     """
     start = file.read(16)
-    for name in FORMATS:
+    for name in READABLE:
         factory, accept = Image.OPEN.get(name, (None, None))
         try:
             if factory and accept and accept(start) is True:
@@ -106,7 +106,7 @@ def open_header(file: BinaryIO) -> ImageFile.ImageFile:
                 return factory(io.BytesIO(file.read(HEADER_BYTES)) if name in WALKED else file, '')
         except PILLOW_ERRORS as error:
             raise ImageError(f'{UNREADABLE} ({name}: {" ".join(str(error).split())})') from error
-    raise ImageError(f'{UNREADABLE} (it begins as none of {", ".join(FORMATS)})')
+    raise ImageError(f'{UNREADABLE} (it begins as none of {", ".join(READABLE)})')
 
 
 def check_header(image: ImageFile.ImageFile, data: bytes, max_pixels: int) -> None:

@@ -10,7 +10,7 @@ from original_files import FILES, shapes
 from solo_bg import Segmenter, SetupError, cli, zoo
 from solo_bg.checkpoint import Checkpoint, load_checkpoint
 from solo_bg.convert import from_original
-from solo_bg.fit import class_overrides, class_settings, compare, count_classes, empty_weights, explain, fitting_config
+from solo_bg.fit import class_overrides, class_settings, compare, empty_weights, explain, fitting_config, infer_classes
 from solo_bg.scenes import draw_scene
 
 
@@ -98,9 +98,9 @@ def test_another_number_of_classes_in_other_families(name, head):
 def test_what_differs_in_more_than_the_number_of_classes():
     own = {'fc_cls': torch.empty(81, 9), 'fc_reg': torch.empty(320, 9), 'mask': torch.empty(80, 2)}
     three = {'fc_cls': torch.empty(4, 9), 'fc_reg': torch.empty(12, 9), 'mask': torch.empty(3, 2)}
-    assert count_classes(own, three, list(own), 80) == 3 and count_classes(three, own, list(own), 3) == 80
-    assert count_classes(own, {**three, 'mask': torch.empty(5, 2)}, list(own), 80) is None
-    assert count_classes(own, {**three, 'mask': torch.empty(3, 3)}, list(own), 80) is None
+    assert infer_classes(own, three, list(own), 80) == 3 and count_classes(three, own, list(own), 3) == 80
+    assert infer_classes(own, {**three, 'mask': torch.empty(5, 2)}, list(own), 80) is None
+    assert infer_classes(own, {**three, 'mask': torch.empty(3, 3)}, list(own), 80) is None
 
 
 @pytest.mark.parametrize('value', [torch.nan, torch.inf])
