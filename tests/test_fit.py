@@ -98,7 +98,7 @@ def test_another_number_of_classes_in_other_families(name, head):
 def test_what_differs_in_more_than_the_number_of_classes():
     own = {'fc_cls': torch.empty(81, 9), 'fc_reg': torch.empty(320, 9), 'mask': torch.empty(80, 2)}
     three = {'fc_cls': torch.empty(4, 9), 'fc_reg': torch.empty(12, 9), 'mask': torch.empty(3, 2)}
-    assert infer_classes(own, three, list(own), 80) == 3 and count_classes(three, own, list(own), 3) == 80
+    assert infer_classes(own, three, list(own), 80) == 3 and infer_classes(three, own, list(own), 3) == 80
     assert infer_classes(own, {**three, 'mask': torch.empty(5, 2)}, list(own), 80) is None
     assert infer_classes(own, {**three, 'mask': torch.empty(3, 3)}, list(own), 80) is None
 
