@@ -22,7 +22,7 @@ class Carried:
     Attributes:
         instances: what stays in the picture.
         entries: the annotations that leave with it.
-        iou: of what was found with all that is annotated; None if nothing is either.
+        iou: of what was found with all that is annotated, outside crowd regions; None if nothing is either.
         decisions: rule -> ids of the annotations that it met.
     """
 
@@ -46,15 +46,15 @@ def carry_over(
     share of its pixels that stay, up to `margin` around what was found, is computed; below `min_recall` the rule
     `missed` decides: `keep` its pixels too, `ignore` it (`iscrowd`, as RLE), or `drop` it.
     """
-    names = labelled.instances.names
-    chosen = [row for row, name in enumerate(names) if classes is None or name in classes]
+    chosen = rows_of(labelled, classes)
     annotated = labelled.instances.to(found.device)
     crowds = [row for row in chosen if labelled.entries[row].get('iscrowd')]
     unseen = [row for row in crowds if recall(annotated[row], found.union) < 1]
     kept = found.join(annotated[unseen]) if unseen else found
-    region, wanted = kept.union, annotated[chosen].union
-    either = int((region | wanted).count_nonzero())
-    iou = int((region & wanted).count_nonzero()) / either if either else None
+    outside = ~annotated[crowds].union
+    union, wanted = found.union & outside, annotated[chosen].union & outside
+    either = int((union | wanted).count_nonzero())
+    iou = int((union & wanted).count_nonzero()) / either if either else None
     region = kept.grow(margin).foreground
     decisions: dict[str, list[Any]] = defaultdict(list)
     entries, rescued = [], []
@@ -73,6 +73,16 @@ def carry_over(
         entries.append(complete(entry, annotated[row]))
     instances = kept.join(annotated[rescued]) if rescued else kept
     return Carried(instances, entries, iou, dict(decisions))
+
+
+def rows_of(labelled: Labelled, classes: Collection[str] | None) -> list[int]:
+    """Which annotations are of the chosen classes."""
+    return [row for row, name in enumerate(labelled.instances.names) if classes is None or name in classes]
+
+
+def keep_all(labelled: Labelled, classes: Collection[str] | None) -> list[Entry]:
+    """The annotations of the chosen classes, where the whole image stays."""
+    return [complete(labelled.entries[row], labelled.instances[row]) for row in rows_of(labelled, classes)]
 
 
 def complete(entry: Entry, one: Instances) -> Entry:

@@ -94,7 +94,10 @@ def run(args: argparse.Namespace) -> int:
     """List, open the model, send every image down the line, report."""
     from solo_bg import assemble, manifest, outfolder
 
-    shard = launched_shard() or args.shard
+    launched = launched_shard()
+    if launched and args.shard.count > 1:
+        raise SetupError('torchrun and --shard exclude each other: torchrun makes the shards itself')
+    shard = launched or args.shard
     work = find_work(args)
     plan = assemble.make_options(args)
     refuse_overwriting(work, plan, args.ann)

@@ -215,13 +215,18 @@ class Instances:
     def join(self, other: Instances) -> Instances:
         """These, then the other's, of one image. Labels go by name: names that only the other has come after ours.
 
+        Where one side alone has names, the other's are its labels' numbers.
+
         Raises:
             ValueError: they are of images of different sizes.
         """
         if self.size != other.size:
             raise ValueError(f'instances of images of sizes {self.size} and {other.size} cannot be joined')
-        names = {name: label for label, name in enumerate(dict.fromkeys((*self.class_names, *other.class_names)))}
-        position = [names[name] for name in other.class_names]
+        ours, theirs = self.class_names, other.class_names
+        if ours or theirs:
+            ours, theirs = ours or self.numbers(), theirs or other.numbers()
+        names = {name: label for label, name in enumerate(dict.fromkeys((*ours, *theirs)))}
+        position = [names[name] for name in theirs]
         labels = torch.tensor(position, device=self.device)[other.labels] if position else other.labels
         return Instances.from_crops(
             torch.cat([self.boxes, other.boxes]),
@@ -231,6 +236,10 @@ class Instances:
             torch.cat([self.scores, other.scores]),
             tuple(names),
         )
+
+    def numbers(self) -> tuple[str, ...]:
+        """Names for classes that have none: `0` and on, to the largest label."""
+        return tuple(map(str, range(int(self.labels.max()) + 1))) if len(self) else ()
 
     def grow(self, margin: int) -> Instances:
         """The same instances with a `foreground` that reaches `margin` pixels beyond their union."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
-from solo_bg.annotations import carry_over, predictions
+from solo_bg.annotations import carry_over, keep_all, predictions
 from solo_bg.backgrounds import random_of, zero
 from solo_bg.coco import Entry, Labels
 from solo_bg.compose import replace_background
@@ -224,7 +224,7 @@ def compose(job: Job, options: Options) -> Job:
         job.foreground = int(keep.foreground.count_nonzero()) / keep.union.numel()
         if job.iou is None or job.iou >= options.min_iou:
             if not job.foreground and options.on_empty == 'copy' and job.picture.annotated:  # all stays, labels too
-                job.annotations, job.decisions = job.picture.annotated.entries, {}
+                job.annotations, job.decisions = keep_all(job.picture.annotated, options.classes), {}
             draw = load_style if job.foreground or options.on_empty == 'black' else copy_style
             wanted = options.styles if job.foreground or options.on_empty != 'skip' else ()
             pictures = {style: draw(style)(image, keep) for style in wanted}

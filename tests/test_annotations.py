@@ -8,7 +8,7 @@ import torch
 from pycocotools.coco import COCO
 
 from solo_bg import Instances
-from solo_bg.annotations import carry_over, category_ids, number, predictions, pseudo_labels
+from solo_bg.annotations import carry_over, category_ids, keep_all, number, predictions, pseudo_labels
 from solo_bg.coco import Labelled, decode, encode
 from solo_bg.journal import Journal, Record
 from solo_bg.manifest import finish
@@ -91,6 +91,19 @@ def test_crowds_are_foreground_and_take_no_part():
     carried = carry_over(found(A), labelled(A, B, C, labels=[0, 0, 1], crowd=(1, 2)), 'drop', 0.5, ['round'])
     assert [entry['id'] for entry in carried.entries] == [10, 11] and carried.decisions == {}
     assert torch.equal(carried.instances.union, box_mask(*A) | box_mask(*B))
+
+
+def test_agreement_is_measured_outside_crowds():
+    given = labelled(A, B, crowd=(1,))
+    assert carry_over(found(C), given).iou == 0 and carry_over(found(A, B), given).iou == 1
+    assert carry_over(found(A, B)[[]], labelled(B, crowd=(0,))).iou is None
+
+
+def test_where_the_whole_image_stays_so_do_the_annotations_of_the_chosen_classes():
+    given = labelled(A, B, C, labels=[0, 1, 0], crowd=(2,))
+    del given.entries[0]['area']
+    assert [(entry['id'], entry['area']) for entry in keep_all(given, ['round'])] == [(10, 100), (12, 7)]
+    assert [entry['id'] for entry in keep_all(given, None)] == [10, 11, 12]
 
 
 def test_a_crowd_that_is_there_already_is_not_drawn_twice():

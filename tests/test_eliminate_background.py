@@ -157,6 +157,11 @@ def test_files_of_one_name_are_told_apart_by_their_folders(data, tmp_path):
     assert transform.find(PurePosixPath('/data/c/x.jpg')) is entries[2]
     assert transform.find(PurePosixPath('/data/d/x.jpg')) is None
     assert transform.find(PurePosixPath('/data/y.jpg')) is entries[3] and transform.find(PurePosixPath('z.png')) is None
+    transform.entries = {'x': [{'file_name': 'a/x.png'}]}
+    assert transform.find(PurePosixPath('/data/b/x.png')) is None  # though it alone is called so
+    both = [{'file_name': 'x.jpg'}, {'file_name': 'x.png'}]
+    transform.entries = {'x': both}
+    assert [transform.find(PurePosixPath(f'/data/x.{suffix}')) for suffix in ('jpg', 'png')] == both
 
 
 def test_prob_is_a_share_of_the_calls(data, tmp_path):
@@ -181,8 +186,9 @@ def test_images_without_masks_stay(data, tmp_path):
 def test_after_a_geometric_transform_it_says_so(data, tmp_path):
     result = online(tmp_path)[0]
     result['img'] = result['img'][:30]
-    with pytest.raises(ValueError, match='belongs before any transform'):
-        TRANSFORMS.build({'type': 'EliminateBackground', 'prob': 1.0})(result)
+    for source in ({}, {'source': 'file', 'ann_file': str(tmp_path / 'instances.json')}):
+        with pytest.raises(ValueError, match='belongs before any transform'):
+            TRANSFORMS.build({'type': 'EliminateBackground', 'prob': 1.0, **source})(result)
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,14 @@ def test_joined_instances_are_named_as_they_were(rng):
         first.join(Instances.empty((9, 12)))
 
 
+def test_labels_without_names_stay_numbers_beside_others():
+    masks = torch.ones(2, 3, 4, dtype=torch.bool)
+    bare = Instances(masks, torch.tensor([0, 7]), torch.ones(2))
+    named = Instances(masks, torch.tensor([1, 0]), torch.ones(2), ('cat', 'dog'))
+    assert bare.join(named).names == ['0', '7', 'dog', 'cat'] and named.join(bare).names == ['dog', 'cat', '0', '7']
+    assert bare.join(bare).class_names == () and bare.join(bare).labels.tolist() == [0, 7, 0, 7]
+
+
 def test_a_margin_grows_what_stays_and_nothing_else(rng):
     mask = torch.zeros(1, 9, 11, dtype=torch.bool)
     mask[0, 4, 5] = True

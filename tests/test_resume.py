@@ -319,6 +319,13 @@ def torchrun(words, out, *more):
     return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
 
+def test_torchrun_makes_the_shards_itself(labelled, tmp_path, monkeypatch, capsys):
+    for name, value in {'TORCHELASTIC_RUN_ID': 'x', 'RANK': '0', 'WORLD_SIZE': '1'}.items():
+        monkeypatch.setenv(name, value)
+    assert main(*labelled, '--shard', '0/2', out=tmp_path / 'out') == 2
+    assert 'exclude each other' in capsys.readouterr().err and not (tmp_path / 'out').exists()
+
+
 def test_torchrun_is_one_run(scenes, tmp_path):
     main(*scenes, out=tmp_path / 'one')
     process = torchrun(scenes, tmp_path / 'two')

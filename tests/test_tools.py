@@ -4,6 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import cv2
 import pytest
@@ -113,6 +114,67 @@ def test_weights_that_do_not_fit_are_refused(config, tmp_path):
     ]
     done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2 and 'does not fit the config' in done.stderr.splitlines()[-1]
+
+
+@pytest.fixture
+def tools(monkeypatch):
+    """`import train` is tools/train.py."""
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+
+
+@pytest.mark.usefixtures('tools')
+@pytest.mark.parametrize('begun', [False, True])
+def test_resuming_before_the_first_checkpoint_starts(config, tmp_path, monkeypatch, begun):
+    import train
+
+    from_cfg = Mock()
+    monkeypatch.setattr(train.Runner, 'from_cfg', from_cfg)
+    (tmp_path / 'work').mkdir()
+    if begun:
+        (tmp_path / 'work/last_checkpoint').write_text('iter_2.pth')
+    options = ['--cfg-options', 'load_from=pretrained.pth']
+    monkeypatch.setattr(sys, 'argv', ['', str(config), '--work-dir', str(tmp_path / 'work'), '--resume', *options])
+    train.main()
+    ((given,), _) = from_cfg.call_args
+    assert (given.resume, given.load_from) == ((True, None) if begun else (False, 'pretrained.pth'))
+
+
+@pytest.mark.usefixtures('tools')
+def test_proposals_of_one_stage_and_of_two(monkeypatch):
+    import test as testing
+
+    from solo_bg.config import load_config
+    from solo_bg.errors import SetupError
+    from solo_bg.zoo import find
+
+    for name, stage in (('solo_r50_fpn_1x_coco', None), ('mask-rcnn_r50_fpn_1x_coco', 'rcnn')):
+        config = load_config(find(name).config, {})
+        testing.keep_proposals(config)
+        settings = config.model.test_cfg[stage] if stage else config.model.test_cfg
+        assert (settings.score_thr, settings.max_per_img) == (
+            0,
+            1000,
+        )
+    config.model.test_cfg = {'max_per_image': 100}
+    with pytest.raises(SetupError, match='max_per_img'):
+        testing.keep_proposals(config)
+
+
+@pytest.mark.usefixtures('tools')
+def test_average_precision_whatever_the_category(tmp_path):
+    import evaluate_union
+    from pycocotools.coco import COCO
+
+    data = make_dataset(tmp_path)
+    data['annotations'] = [{**one, 'category_id': 7, 'iscrowd': 0} for one in data['annotations']]
+    data['categories'] = [{'id': 7, 'name': 'any'}]
+    (tmp_path / 'a.json').write_text(json.dumps(data))
+    coco = COCO(str(tmp_path / 'a.json'))
+    found = [
+        {'image_id': one['image_id'], 'category_id': 7, 'segmentation': coco.annToRLE(one), 'score': 0.9}
+        for one in data['annotations']
+    ]
+    assert evaluate_union.average_precision(coco, found)[0] > 0.99
 
 
 @pytest.mark.parametrize('hidden', ['in the pickle', 'in the config'])

@@ -37,7 +37,7 @@ def centre_box(height: int, width: int) -> np.ndarray:
 def evaluate(segmenter: Segmenter, coco: COCO, images: Path) -> tuple[np.ndarray, list[dict]]:
     """IoU of the union, (images, thresholds + 2): the last two are the whole image and the centre box; and the
     detections in COCO's form."""
-    rows, detections = [], []
+    rows, detections, category = [], [], coco.getCatIds()[0]
     for image_id in sorted(coco.imgs):
         pixels = read_image(images / coco.imgs[image_id]['file_name'])
         instances = segmenter([pixels])[0]
@@ -49,17 +49,18 @@ def evaluate(segmenter: Segmenter, coco: COCO, images: Path) -> tuple[np.ndarray
         rows.append([iou(mask, wanted) for mask in [*found, np.ones_like(wanted), centre_box(*wanted.shape)]])
         for mask, score in zip(instances.masks.cpu().numpy(), instances.scores.tolist(), strict=True):
             code = rle.encode(np.asfortranarray(mask, np.uint8))
-            detections.append({'image_id': image_id, 'category_id': 1, 'segmentation': code, 'score': score})
+            detections.append({'image_id': image_id, 'category_id': category, 'segmentation': code, 'score': score})
     return np.array(rows), detections
 
 
 def average_precision(coco: COCO, detections: list[dict]) -> tuple[float, float]:
-    """COCO's mask AP over IoU 0.50:0.95, and at 0.50, of one class; 0 without detections."""
+    """COCO's mask AP over IoU 0.50:0.95, and at 0.50, whatever the class; 0 without detections."""
     if not detections:
         return 0.0, 0.0
     with contextlib.redirect_stdout(io.StringIO()):
         coco.dataset.setdefault('info', {})
         evaluation = COCOeval(coco, coco.loadRes(detections), 'segm')
+        evaluation.params.useCats = 0
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -70,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config')
     parser.add_argument('checkpoint')
-    parser.add_argument('annotations', type=Path, help='COCO annotations of one class')
+    parser.add_argument('annotations', type=Path, help='COCO annotations; of which classes does not matter')
     parser.add_argument('images', type=Path)
     args = parser.parse_args()
     with contextlib.redirect_stdout(io.StringIO()):

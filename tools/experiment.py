@@ -26,8 +26,12 @@ Results = dict[str, dict[str, float]]  # test set -> metric -> value
 def run_arm(config: Path, seed: int, data: Path, work_dir: Path, jobs: int, amp: bool, options: list[str]) -> Results:
     """Train one arm from one seed and test it on every test set; what is there already is taken as it is."""
     results = work_dir / 'results.json'
+    settings = {'data': str(data.resolve()), 'amp': amp, 'cfg_options': options}
     if results.exists():
-        return dict(json.loads(results.read_text()))
+        before = json.loads(results.read_text())
+        if before['settings'] != settings:
+            raise SystemExit(f'{results} was made with {before["settings"]}, not {settings}; choose another --work-dir')
+        return dict(before['tests'])
     threads = max(1, (os.cpu_count() or 1) // jobs)
     environment = {**os.environ, 'SOLO_BG_EXPERIMENT': str(data), 'OMP_NUM_THREADS': str(threads)}
     train = [config, '--work-dir', work_dir, '--resume', *(['--amp'] if amp else [])]
@@ -40,8 +44,10 @@ def run_arm(config: Path, seed: int, data: Path, work_dir: Path, jobs: int, amp:
             'test.py', [config, checkpoint, '--work-dir', work_dir / 'test', '--cfg-options', *override], environment
         )
         values = dict(line.split(': ') for line in printed.splitlines() if line.count(': ') == 1)
-        found[name] = {metric: max(0.0, float(values.get(key, 0))) for metric, key in METRICS.items()}
-    results.write_text(json.dumps(found, indent=1))
+        if missing := [key for key in METRICS.values() if key not in values]:
+            raise SystemExit(f'{config} does not measure {", ".join(missing)}: its test_evaluator must')
+        found[name] = {metric: max(0.0, float(values[key])) for metric, key in METRICS.items()}
+    results.write_text(json.dumps({'settings': settings, 'tests': found}, indent=1))
     print(f'{config.stem}, seed {seed}: {json.dumps(found)}', flush=True)
     return found
 
@@ -117,7 +123,11 @@ def main() -> None:
                 folder = work_dirs[config.stem][seed]
                 run = pool.submit(run_arm, config, seed, args.data, folder, args.jobs, args.amp, args.cfg_options)
                 runs[config.stem].append(run)
-        arms = {name: [run.result() for run in some] for name, some in runs.items()}
+        try:
+            arms = {name: [run.result() for run in some] for name, some in runs.items()}
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # trainings under way end, no other begins
+            raise
     tables = '\n\n'.join(make_table(arms, metric) for metric in METRICS)
     (root / 'table.md').write_text(tables + '\n')
     draw_curves(work_dirs, root / 'curves.png')

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 
 from solo_bg.checkpoint import load_checkpoint, load_weights
 from solo_bg.config import choose_head, load_config
+from solo_bg.errors import SetupError
 from solo_bg.mmcv_ops import quiet_imports
 
 with quiet_imports():
@@ -59,7 +60,12 @@ def main() -> None:
 
 def keep_proposals(config: Config) -> None:
     """As many masks as `MaskProposalRecall` looks at, and the metric itself where the config does not name it."""
-    config.model.test_cfg.update(score_thr=0.0, nms_pre=1000, max_per_img=1000, filter_thr=-1)
+    wanted = {'score_thr': 0.0, 'nms_pre': 1000, 'max_per_img': 1000, 'filter_thr': -1}
+    settings = config.model.test_cfg
+    settings = settings.get('rcnn') or settings
+    if 'max_per_img' not in settings:
+        raise SetupError(f'--proposals cannot raise max_per_img: the test_cfg of {config.model.type} has none')
+    settings.update({name: value for name, value in wanted.items() if name in settings})
     metrics = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
     if all(metric['type'] != 'MaskProposalRecall' for metric in metrics):
         metrics = [*metrics, {'type': 'MaskProposalRecall', 'ann_file': metrics[0]['ann_file']}]

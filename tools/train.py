@@ -34,9 +34,9 @@ def main() -> None:
     config = load_config(args.config, args.cfg_options, needs='train_dataloader')
     work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     prepare(config, args.launcher, work_dir)
-    config.resume = args.resume
-    if args.resume and find_latest_checkpoint(work_dir):
-        config.load_from = None  # else mmengine resumes from it
+    config.resume = args.resume and find_latest_checkpoint(work_dir) is not None
+    if config.resume:
+        config.load_from = None  # else mmengine resumes from it, its iterations counted
     if args.amp:
         config.optim_wrapper.type = 'Bf16OptimWrapper'
         for name in ('loss_scale', 'dtype'):  # of a wrapper that the config names

@@ -115,23 +115,22 @@ class EliminateBackground(BaseTransform):
 
     def masks_in_file(self, results: dict[str, Any]) -> NDArray[np.bool_] | None:
         """bool (N, H, W) of the chosen classes; None if the image is not in the file."""
-        size = results['img'].shape[:2]
         entry = self.find(PurePosixPath(Path(results['img_path']).as_posix()))
-        if entry is None or self.annotations is None or (int(entry['height']), int(entry['width'])) != size:
+        if entry is None or self.annotations is None:
             return None
-        found = self.annotations.read(entry, size).instances
+        found = self.annotations.read(entry, (int(entry['height']), int(entry['width']))).instances
         wanted = self.labels_in_file
         rows = [row for row, label in enumerate(found.labels.tolist()) if wanted is None or label in wanted]
         return found[rows].masks.numpy()
 
     def find(self, path: PurePosixPath) -> Entry | None:
-        """The entry of an image: by its file name, whatever the suffix; of several, the one whose folders all agree."""
+        """The entry of an image: by its file name, whatever the suffix, and by all folders that the entry names; of
+        several the one with most folders, then the one of the same suffix."""
         candidates = self.entries.get(path.name) or self.entries.get(path.stem) or []
-        if len(candidates) == 1:
-            return candidates[0]
-        folders = path.parts[:-1]
-        fitting = [one for one in candidates if ends_with(folders, PurePosixPath(one['file_name']).parts[:-1])]
-        return max(fitting, key=lambda one: len(PurePosixPath(one['file_name']).parts), default=None)
+        names = [PurePosixPath(one['file_name']) for one in candidates]
+        fitting = [row for row, name in enumerate(names) if ends_with(path.parts[:-1], name.parts[:-1])]
+        best = max(fitting, key=lambda row: (len(names[row].parts), names[row].name == path.name), default=None)
+        return None if best is None else candidates[best]
 
 
 def label_of(given: int | str, class_names: Sequence[str] | None) -> int:
