@@ -92,7 +92,14 @@ def find_model(config: str, checkpoint: str) -> tuple[str, str]:
         return config, checkpoint
     if not given.is_file() and given.suffix == '.py':
         return config, checkpoint  # the segmenter says what is wrong
-    model = zoo.find(given.stem if given.is_file() else config)
+    try:
+        model = zoo.find(given.stem if given.is_file() else config)
+    except SetupError as error:
+        if not given.is_file():
+            raise
+        raise SetupError(
+            f'`auto` knows the models of mmdet only, not {config}; give the path of its weights'
+        ) from error
     weights = str(fetch_weights(model)) if checkpoint == 'auto' else checkpoint
     return config if given.is_file() else str(model.config), weights
 

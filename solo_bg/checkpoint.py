@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 # what torch, zipfile and pickle raise at a file that is none of theirs
 UNREADABLE = (
-    RuntimeError, EOFError, OSError, ValueError, LookupError, AssertionError, AttributeError, TypeError, SafetensorError
+    RuntimeError, EOFError, OSError, ValueError, LookupError, AssertionError, AttributeError, TypeError,
+    SafetensorError, ImportError, MemoryError,
 )  # fmt: skip
 NO_PICKLE = re.compile('Unsupported operand|invalid load key|truncated|could not find MARK|stack underflow')
 WEB_PAGE = re.compile(rb'(\xef\xbb\xbf)?\s*<(!doctype|html|head|\?xml|error)', re.IGNORECASE)
@@ -101,24 +102,41 @@ def refuse_what_is_none(path: Path) -> None:
 
 def wanted(error: pickle.UnpicklingError) -> str:
     """What a refused file asked for, in a line."""
-    found = UNSUPPORTED.search(str(error))
-    return f'it wants {found[1]}' if found else str(error).partition('\n')[0].partition('. ')[0]
+    said = str(error)
+    if found := UNSUPPORTED.search(said):
+        return f'it wants {found[1]}'
+    return said.rpartition('WeightsUnpickler error:')[2].strip().partition('\n')[0].partition('. ')[0]
 
 
 def load_safely_everywhere() -> None:
     """Let mmengine's Runner read checkpoints as this module does: by itself it falls back to running what is in them,
-    and when it resumes it runs the config that a training noted in `meta`. It starts from the original SOLO's too."""
-    from mmengine.runner.checkpoint import CheckpointLoader
+    and when it resumes it runs the config that a training noted in `meta`. It starts from the original SOLO's too.
+
+    Addresses are downloaded to torch.hub's folder; what mmengine itself would read from other stores is refused.
+    """
+    from mmengine.runner import checkpoint as theirs
+
+    from solo_bg.download import download
 
     def load(filename: str, map_location: Any = None) -> Any:
-        loaded = read_checkpoint(Path(filename))
+        loaded = read_checkpoint(Path(filename).expanduser())
         if isinstance(loaded, dict) and isinstance(loaded.get('meta'), dict):
             loaded['meta'].pop('config', None)
         weights = loaded.get('state_dict', loaded) if isinstance(loaded, dict) else {}
         plain = {str(name).removeprefix('module.'): value for name, value in weights.items()}
         return {**loaded, 'state_dict': from_original(plain)} if is_original(plain) else loaded
 
-    CheckpointLoader.register_scheme(prefixes='', loader=load, force=True)
+    def fetch(address: str, map_location: Any = None, **options: Any) -> Any:
+        name = address.partition('?')[0].rpartition('/')[2]
+        return load(str(download(address, Path(torch.hub.get_dir()) / 'checkpoints' / name)))
+
+    def refuse(address: str, map_location: Any = None, **options: Any) -> Any:
+        raise SetupError(f'{address} cannot be read safely from here; download it and give its path')
+
+    loaders = {'': load, 'http://': fetch, 'https://': fetch, 'pavi://': refuse, r'(\S+\:)?s3://': refuse}
+    for prefix, loader in loaders.items():
+        theirs.CheckpointLoader.register_scheme(prefixes=prefix, loader=loader, force=True)
+    theirs.load_from_http = fetch  # which the loaders of torchvision://, open-mmlab:// and mmcls:// call
 
 
 def is_weight(item: tuple[Any, Any]) -> bool:
@@ -127,14 +145,32 @@ def is_weight(item: tuple[Any, Any]) -> bool:
 
 
 def allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """What a checkpoint of mmengine's may name beyond torch's own list."""
+    """What a checkpoint of mmengine's may name beyond torch's own list.
+
+    An array is made empty and then told its dtype and bytes, as NumPy pickles it. Called by hand, `ndarray` would take
+    any bytes for pointers to objects; so `numpy.ndarray` names a function that only says no, and the class itself is
+    listed by a name that no pickle can have, since torch wants it listed before it tells an array anything.
+    """
     from mmengine.logging import HistoryBuffer
 
-    reconstruct = np.array(0).__reduce__()[0]  # numpy's own function; the module it lives in changed with numpy 2
-    dtypes = [type(np.dtype(kind)) for kind in '?bBhHiIlLqQefdSU']  # all but objects
-    arrays = [(reconstruct, f'{where}.multiarray._reconstruct') for where in ('numpy.core', 'numpy._core')]
-    scalars = [(np.float64(0).__reduce__()[0], f'{where}.multiarray.scalar') for where in ('numpy.core', 'numpy._core')]
-    return [HistoryBuffer, np.ndarray, np.dtype, *dtypes, *arrays, *scalars, (history_statistic, 'builtins.getattr')]
+    dtypes = [
+        type(np.dtype(kind)) for kind in '?bBhHiIlLqQefd'
+    ]  # numbers: no objects, and no bytes to be taken for them
+    places = ('numpy.core.multiarray', 'numpy._core.multiarray')  # before numpy 2 and since
+    arrays = [(empty_array, f'{place}._reconstruct') for place in places]
+    scalars = [(np.float64(0).__reduce__()[0], f'{place}.scalar') for place in places]
+    ndarray = [(np.ndarray, 'no pickle can name this'), (array_by_hand, 'numpy.ndarray')]
+    return [HistoryBuffer, np.dtype, *dtypes, *ndarray, *arrays, *scalars, (history_statistic, 'builtins.getattr')]
+
+
+def empty_array(kind: Any, shape: Any, code: Any) -> Any:
+    """Stands for numpy's `_reconstruct`, which a pickle calls with other arguments only to do harm."""
+    reconstruct: Any = np.array(0).__reduce__()[0]
+    return reconstruct(np.ndarray, (0,), b'b')
+
+
+def array_by_hand(*arguments: Any) -> Any:
+    raise pickle.UnpicklingError('it makes an array of bytes of its own')
 
 
 def history_statistic(owner: Any, name: str) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -20,7 +22,8 @@ PIECE = 2**20
 def download(url: str, target: Path, report: Report | None = None, timeout: float = 30.0) -> Path:
     """Bring a file to `target`, where it appears only when it is whole.
 
-    What has come stands in `target` + `.part`; the next call goes on from there. The length is checked against what the
+    What has come stands in `target` + `.part`; the next call goes on from there. Of several processes one downloads and
+    the others wait. The length is checked against what the
     server says, the SHA-256 against its beginning in the file name, if there is one.
 
     Args:
@@ -31,10 +34,55 @@ def download(url: str, target: Path, report: Report | None = None, timeout: floa
         SetupError: no connection, no such file, too few bytes, another hash; the message has the address, the target,
             and what to do.
     """
+    with writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with alone(target.with_name(target.name + '.lock')):
+            return target if target.exists() else bring(url, target, report, timeout)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SetupError(f'{path} cannot be written: {error.strerror or error}') from error
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """One process at a time, where there are locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    while True:
+        with lock.open('w') as file:
+            with suppress(OSError):  # a disk that has no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not is_at(file.fileno(), lock):  # who had it took the file away
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def bring(url: str, target: Path, report: Report | None, timeout: float) -> Path:
+    """To `target` + `.part`, then, checked, to `target`."""
     part = target.with_name(target.name + '.part')
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         expected = fetch(url, part, report, timeout)
+    except SetupError:
+        raise
     except urllib.error.HTTPError as error:
         raise SetupError(f'{url} answers {error.code} {error.reason}; {mend(url, target)}') from error
     except (OSError, HTTPException, ValueError) as error:  # no network, no such host, a connection that breaks
@@ -64,9 +112,13 @@ def fetch(url: str, part: Path, report: Report | None, timeout: float) -> int | 
         there = there if goes_on else 0
         length = answer.headers.get('Content-Length')
         expected = None if length is None else there + int(length)
-        with part.open('ab' if goes_on else 'wb') as file:
+        with writing(part):
+            file = part.open('ab' if goes_on else 'wb')
+        with file:
             while piece := answer.read1(PIECE):
-                file.write(piece)
+                with writing(part):
+                    file.write(piece)
+                    file.flush()
                 there += len(piece)
                 if report:
                     report(there, expected)

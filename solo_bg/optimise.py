@@ -22,9 +22,13 @@ def optimise(model: Any, precision: str) -> None:
     Args:
         precision: `fp32`, `bf16` or `fp16`.
     """
-    fuse_conv_bn(model.backbone)
+    own_kind = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d) and type(layer) is not nn.Conv2d]
+    if not set(own_kind) & set(model.backbone.modules()):  # weights that are standardised as they are used stay so
+        fuse_conv_bn(model.backbone)
     fold_halving(model)
     model.to(memory_format=torch.channels_last)
+    for layer in own_kind:  # mmcv's view them as rows
+        layer.weight.data = layer.weight.data.contiguous()
     if precision == 'fp32' and next(model.parameters()).device.type == 'cpu':
         for part in (model.backbone, model.neck, *convolution_lists(model.mask_head)):
             replace_convolutions(part)

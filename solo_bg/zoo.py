@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import yaml
 
@@ -48,7 +49,7 @@ def models(families: str = '*') -> dict[str, Model]:
     for path in sorted(root.glob(f'configs/{families}/metafile.yml')):
         listed = yaml.load(path.read_text(encoding='utf-8'), Loader=LOADER) or {}
         for entry in listed if isinstance(listed, list) else listed.get('Models') or ():
-            config = root / entry['Config']
+            config = root / unquote(entry['Config'])
             found[entry['Name']] = Model(entry['Name'], config, entry.get('Weights'), mask_ap(entry))
     return found
 
@@ -73,12 +74,14 @@ def mask_ap(entry: dict[str, Any]) -> float | None:
 
 
 def find(name: str) -> Model:
-    """The model of this name. A config that no metafile lists is one without weights.
+    """The model of this name, or of the config of this name. A config that no metafile lists is one without weights.
 
     Raises:
         SetupError: there is none; the message names the nearest.
     """
     known = models()
+    if name not in known and (listed := [model for model in known.values() if model.config.stem == name]):
+        return listed[0]
     if name not in known and re.fullmatch(r'[\w.-]+', name) and (paths := config_files(f'*/{name}')):
         return Model(name, paths[0], None, None)
     if name not in known:

@@ -1,7 +1,9 @@
 import io
 import os
 import pickle
+import sys
 import tarfile
+import types
 from collections import OrderedDict
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from conftest import CHECKPOINT
 from safetensors.torch import save_file
 
-from solo_bg.checkpoint import Checkpoint, load_checkpoint, load_weights
+from solo_bg.checkpoint import Checkpoint, load_checkpoint, load_safely_everywhere, load_weights
 from solo_bg.errors import SetupError
 
 
@@ -48,9 +50,67 @@ def test_a_file_that_would_run_code_is_refused(tmp_path, zipped, hostile):
     thing = hostile(tmp_path / 'owned') if hostile is Hostile else hostile()
     content = {'state_dict': {'a': torch.ones(2)}, 'meta': {'x': thing}}
     torch.save(content, tmp_path / 'a.pth', _use_new_zipfile_serialization=zipped)
-    with pytest.raises(SetupError, match='loaded safely'):
+    message = 'mkdir' if hostile is Hostile else "it wants the attribute 'fromkeys'"
+    with pytest.raises(SetupError, match=f'loaded safely: .*{message}'):
         load_checkpoint(tmp_path / 'a.pth')
     assert not (tmp_path / 'owned').exists()
+
+
+class ByHand:
+    """An array whose bytes would be pointers; it would end the process, or take all memory."""
+
+    def __init__(self, shape, dtype, data):
+        self.arguments = shape, dtype, data
+
+    def __reduce__(self):
+        return np.ndarray, self.arguments
+
+
+@pytest.mark.parametrize('arguments', [((1,), 'O', b'\x10' * 8), ((2**45,), 'f8', None), ((1,), 'S8', b'\x10' * 8)])
+def test_arrays_are_not_made_by_hand(tmp_path, arguments):
+    torch.save({'state_dict': {'a': torch.ones(1)}, 'meta': {'x': ByHand(*arguments)}}, tmp_path / 'a.pth')
+    with pytest.raises(SetupError, match='makes an array of bytes of its own'):
+        load_checkpoint(tmp_path / 'a.pth')
+
+
+def test_arrays_and_numbers_of_numpys_load(tmp_path):
+    noted = {'array': np.arange(6.0).reshape(2, 3), 'number': np.float32(0.5), 'flags': np.array([True, False])}
+    torch.save({'state_dict': {'a': torch.ones(1)}, 'meta': noted}, tmp_path / 'a.pth')
+    found = load_checkpoint(tmp_path / 'a.pth').meta
+    assert type(found['array']) is np.ndarray and found['number'] == 0.5 and found['flags'].tolist() == [True, False]
+    np.testing.assert_array_equal(found['array'], noted['array'])
+
+
+def test_weights_at_an_address_run_nothing(tmp_path, monkeypatch):
+    """As a config's `load_from` names them to a Runner."""
+    from mmengine.runner import checkpoint as theirs
+
+    monkeypatch.setattr(theirs, 'load_from_http', theirs.load_from_http)
+    monkeypatch.setattr(theirs.CheckpointLoader, '_schemes', dict(theirs.CheckpointLoader._schemes))
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    (tmp_path / 'hub/checkpoints').mkdir(parents=True)  # what has come is not asked for again
+    save = {'a.pth': {'a': torch.ones(2)}, 'b.pth': {'a': torch.ones(2), 'x': Hostile(tmp_path / 'owned')}}
+    for name, content in save.items():
+        torch.save(content, tmp_path / 'hub/checkpoints' / name)
+    load_safely_everywhere()
+    load = theirs.CheckpointLoader.load_checkpoint
+    assert load('https://127.0.0.1:9/some/a.pth?x=1').keys() == {'a'}
+    for address in ('https://127.0.0.1:9/b.pth', 's3://b.pth', 'pavi://b'):
+        with pytest.raises(SetupError, match='safely'):
+            load(address)
+    with pytest.raises(SetupError, match='mkdir'):
+        theirs.load_from_http('http://127.0.0.1:9/b.pth')
+    assert not (tmp_path / 'owned').exists()
+
+
+def test_trust_does_not_bring_what_is_not_installed(tmp_path, monkeypatch):
+    module = types.ModuleType('mmcv_of_old')
+    module.Config = type('Config', (), {'__module__': 'mmcv_of_old'})
+    monkeypatch.setitem(sys.modules, 'mmcv_of_old', module)
+    torch.save({'state_dict': {'a': torch.ones(1)}, 'meta': {'x': module.Config()}}, tmp_path / 'a.pth')
+    monkeypatch.delitem(sys.modules, 'mmcv_of_old')
+    with pytest.raises(SetupError, match='No module named'):
+        load_checkpoint(tmp_path / 'a.pth', trust=True)
 
 
 def test_a_refusal_names_what_was_wanted_and_trust_runs_it(tmp_path):

@@ -6,11 +6,14 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import CONFIG
 
 from solo_bg import SetupError, zoo
+from solo_bg.assemble import find_model
 from solo_bg.download import download
 
 DATA = np.random.default_rng(0).integers(0, 256, 3_000_000, dtype=np.uint8).tobytes()
@@ -135,6 +138,32 @@ def test_killed_half_way(server, tmp_path):
     assert not (tmp_path / NAME).exists() and 0 < part.stat().st_size < len(DATA)
     assert download(address(server, 'plain'), tmp_path / NAME).read_bytes() == DATA
     assert int(server.seen[-1][1][6:-1]) > 0
+
+
+def test_of_several_processes_one_downloads(server, tmp_path):
+    code = f'from pathlib import Path; from solo_bg.download import download; download({address(server, "slow")!r}, '
+    words = [sys.executable, '-c', f'{code}Path({str(tmp_path / NAME)!r}))']
+    children = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [child.communicate()[1] for child in children] == ['', '', '']
+    assert (tmp_path / NAME).read_bytes() == DATA and [path.name for path in tmp_path.iterdir()] == [NAME]
+    assert len(server.seen) == 1
+
+
+def test_a_disk_that_takes_nothing_is_not_blamed_on_the_network(server, tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(SetupError, match=r'file/a\.pth cannot be written: '):
+        download(address(server, 'plain'), tmp_path / 'file/a.pth')
+    if Path('/dev/full').exists():
+        (tmp_path / f'{NAME}.part').symlink_to('/dev/full')
+        with pytest.raises(SetupError, match=r'part cannot be written: No space left'):
+            download(address(server, 'plain'), tmp_path / NAME)
+
+
+def test_models_go_by_the_names_of_their_configs_too():
+    assert zoo.find('mask-rcnn_r50_fpn_gn_ws-all_2x_coco').config.is_file()
+    assert zoo.find('mask-rcnn_r50_fpn-carafe_1x_coco').weights
+    with pytest.raises(SetupError, match='knows the models of mmdet only'):
+        find_model(str(CONFIG), 'auto')
 
 
 def test_mmdets_models():

@@ -21,6 +21,10 @@ NECK = {'type': 'FPN', 'in_channels': [16, 32, 64, 128], 'out_channels': WIDE, '
 
 @pytest.fixture(scope='module')
 def model():
+    return build(BACKBONE)
+
+
+def build(backbone):
     init_default_scope('mmdet')
     torch.manual_seed(0)
     head = {'type': 'LazySOLOHead', 'num_classes': 2, 'in_channels': WIDE, 'feat_channels': WIDE, 'stacked_convs': 1}
@@ -28,7 +32,7 @@ def model():
         ConfigDict(
             type='SOLO',
             data_preprocessor={'type': 'DetDataPreprocessor', 'pad_size_divisor': 32},
-            backbone=BACKBONE,
+            backbone=backbone,
             neck=NECK,
             mask_head={**head, 'num_grids': [8, 6, 4, 3, 2]},
         )
@@ -43,6 +47,15 @@ def model():
 def features(model, x):
     with torch.no_grad():
         return model.mask_head.resize_feats(model.extract_feat(x))
+
+
+@pytest.mark.parametrize('kind', ['ConvWS', 'ConvAWS'])
+def test_weights_that_are_standardised_as_they_are_used_stay_so(kind):
+    model, x = build({**BACKBONE, 'conv_cfg': {'type': kind}}), torch.rand(1, 3, 96, 128)
+    expected = features(model, x)
+    optimise(model, 'fp32')
+    for ours, theirs in zip(features(model, x), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize('precision', ['fp32', 'bf16'])
