@@ -218,4 +218,4 @@ def read_picture(paths: Sequence[Path], max_pixels: int, index: int) -> NDArray[
     try:
         return read_image(paths[index], max_pixels)
     except ImageError as error:
-        raise ImageError(f'its fill {paths[index]} {error}') from error
+        raise ImageError(f'its fill {error}') from error

@@ -41,9 +41,13 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     `cv2.imdecode` fails.
 
     Raises:
-        ImageError: there is no such file, it is no image that can be read whole, or it has more than `max_pixels`.
+        ImageError: there is no such file, it is no image that can be read whole, or it has more than `max_pixels`; it
+            begins with the path.
     """
-    return decode_image(read_bytes(path, max_pixels), max_pixels)
+    try:
+        return decode_image(read_bytes(path, max_pixels), max_pixels)
+    except ImageError as error:
+        raise ImageError(f'{path} {error}') from error
 
 
 def read_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:

@@ -33,7 +33,7 @@ def test_broken_images_are_errors(tmp_path, name):
 
 
 def test_what_cannot_be_opened_says_why(tmp_path):
-    with pytest.raises(ImageError, match='No such file'):
+    with pytest.raises(ImageError, match=r'missing\.png cannot be read: No such file'):
         files.read_image(tmp_path / 'missing.png')
     with pytest.raises(ImageError, match='is a folder'):
         files.read_image(tmp_path)
