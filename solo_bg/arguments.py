@@ -46,6 +46,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     check_annotated(args, parser)
     if args.shard.count > 1 and args.engine == 'ray':
         parser.error('--shard and --engine ray exclude each other: Ray makes the parts itself')
+    if args.ray_address and args.engine != 'ray':
+        parser.error('--ray-address needs --engine ray')
     if args.resume and args.overwrite:
         parser.error('--resume and --overwrite exclude each other')
     if args.shard.count > 1 and args.overwrite:

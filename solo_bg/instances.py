@@ -208,9 +208,11 @@ class Instances:
             index = index if index.dtype == torch.bool else index.long()  # an empty list arrives as float
         chosen = torch.arange(len(self))[index].reshape(-1)
         rows, crops = chosen.to(self.device, non_blocking=True), self.crops.choose(chosen.tolist())
-        return Instances.from_crops(
+        some = Instances.from_crops(
             self.boxes[rows], crops, self.size, self.labels[rows], self.scores[rows], self.class_names
         )
+        some.margin = self.margin
+        return some
 
     def join(self, other: Instances) -> Instances:
         """These, then the other's, of one image. Labels go by name: names that only the other has come after ours.
@@ -270,6 +272,9 @@ class Instances:
         """The same instances on another device."""
         labels, scores = self.labels.to(device), self.scores.to(device)
         if self._dense is not None:
-            return Instances(self._dense.to(device), labels, scores, self.class_names)
-        crops, boxes = self.crops.to(device), self.boxes.to(device)
-        return Instances.from_crops(boxes, crops, self.size, labels, scores, self.class_names)
+            moved = Instances(self._dense.to(device), labels, scores, self.class_names)
+        else:
+            crops, boxes = self.crops.to(device), self.boxes.to(device)
+            moved = Instances.from_crops(boxes, crops, self.size, labels, scores, self.class_names)
+        moved.margin = self.margin
+        return moved

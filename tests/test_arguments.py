@@ -52,6 +52,7 @@ def test_no_inputs_is_the_demo():
         (['c', 'w', 'i', '--mix', 'zero:1,pink:1'], 'no fill is called'),
         (['c', 'w', 'i', '--fill', 'zero', '--mix', 'zero:1'], 'exclude each other'),
         (['c', 'w', 'i', '--resume', '--overwrite'], 'exclude each other'),
+        (['c', 'w', 'i', '--ray-address', 'auto'], 'needs --engine ray'),
         (['c', 'w', 'i', '--dilate', '-1'], 'at least 0'),
         (['c', 'w', 'i', '--source', 'union'], '--source needs --ann'),
         (['c', 'w', 'i', '--missed', 'drop', '--min-iou', '0.5'], '--missed, --min-iou needs --ann'),

@@ -131,3 +131,5 @@ def test_a_margin_grows_what_stays_and_nothing_else(rng):
     grown = instances.grow(2)
     assert grown.foreground.sum() == 13 and instances.foreground.sum() == 1  # a disc of radius 2
     assert torch.equal(grown.union, instances.union) and torch.equal(grown.masks, mask)
+    for same in (grown.select(), grown.sort_by_area(), grown.to('cpu')):
+        assert same.foreground.sum() == 13
