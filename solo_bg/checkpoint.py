@@ -153,9 +153,7 @@ def allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str
     """
     from mmengine.logging import HistoryBuffer
 
-    dtypes = [
-        type(np.dtype(kind)) for kind in '?bBhHiIlLqQefd'
-    ]  # numbers: no objects, and no bytes to be taken for them
+    dtypes = [type(np.dtype(kind)) for kind in '?bBhHiIlLqQefd']  # of numbers alone
     places = ('numpy.core.multiarray', 'numpy._core.multiarray')  # before numpy 2 and since
     arrays = [(empty_array, f'{place}._reconstruct') for place in places]
     scalars = [(np.float64(0).__reduce__()[0], f'{place}.scalar') for place in places]

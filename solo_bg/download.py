@@ -23,8 +23,8 @@ def download(url: str, target: Path, report: Report | None = None, timeout: floa
     """Bring a file to `target`, where it appears only when it is whole.
 
     What has come stands in `target` + `.part`; the next call goes on from there. Of several processes one downloads and
-    the others wait. The length is checked against what the
-    server says, the SHA-256 against its beginning in the file name, if there is one.
+    the others wait. The length is checked against what the server says, the SHA-256 against its beginning in the file
+    name, if there is one.
 
     Args:
         report: called with every piece.
