@@ -2,7 +2,7 @@
 
 Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, https://arxiv.org/abs/1509.09308, section 4): four by four
 outputs take 36 multiplications instead of 144. A tile of the image and the kernel are polynomials, whose product is
-found from its values at six points. With the usual points (0, 1, -1, 2, -2 and infinity) rounding errors are twice as large.
+found from its values at six points. The usual ones (0, 1, -1, 2, -2 and infinity) make twice the rounding errors of these.
 """
 
 from __future__ import annotations
