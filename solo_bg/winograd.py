@@ -2,7 +2,7 @@
 
 Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, https://arxiv.org/abs/1509.09308, section 4): four by four
 outputs take 36 multiplications instead of 144. A tile of the image and the kernel are polynomials, whose product is
-found from its values at six points. The usual ones (0, 1, -1, 2, -2 and infinity) make twice the rounding errors of these.
+found from its values at six points. The usual ones (0, 1, -1, 2, -2 and infinity) round twice as much as these.
 """
 
 from __future__ import annotations
