@@ -369,6 +369,7 @@ def test_rays_actors_are_one_run_though_one_of_them_dies(labelled, tmp_path):
     assert state(out) == state(tmp_path / 'one')
 
 
+@pytest.mark.slow
 def test_a_run_on_ray_that_is_terminated_goes_on(labelled, tmp_path):
     pytest.importorskip('ray')
     out = tmp_path / 'two'

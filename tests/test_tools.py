@@ -210,6 +210,7 @@ def test_the_configs_of_this_repository_can_be_trained_as_far_as_their_data(tmp_
     assert "No such file or directory: 'data/tiny/photos/train.json'" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_inference(tmp_path):
     """Small enough to say that it works; what it measures here means nothing."""
     case = 'decoupled-solo-light_r50_fpn_3x_coco:64x96:5'
@@ -221,6 +222,7 @@ def test_the_benchmark_of_inference(tmp_path):
     assert cv2.imread(str(tmp_path / 'a.png')).std() > 10
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_agreement(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), draw_scene(3, 96, 128)[0])
     printed = run('benchmark.py', 'agreement', tmp_path, '--device', 'cpu')
