@@ -80,11 +80,11 @@ def find(name: str) -> Model:
         SetupError: there is none; the message names the nearest.
     """
     known = models()
-    if name not in known and (listed := [model for model in known.values() if model.config.stem == name]):
+    if name in known:
+        return known[name]
+    if listed := [model for model in known.values() if model.config.stem == name]:
         return listed[0]
-    if name not in known and re.fullmatch(r'[\w.-]+', name) and (paths := config_files(f'*/{name}')):
+    if re.fullmatch(r'[\w.-]+', name) and (paths := config_files(f'*/{name}')):
         return Model(name, paths[0], None, None)
-    if name not in known:
-        near = ', '.join(difflib.get_close_matches(name, known, 3)) or 'see tools/download.py --list'
-        raise SetupError(f'no config at {name}, and mmdet has no model of this name; the nearest: {near}')
-    return known[name]
+    near = ', '.join(difflib.get_close_matches(name, known, 3)) or 'see tools/download.py --list'
+    raise SetupError(f'no config at {name}, and mmdet has no model of this name; the nearest: {near}')

@@ -12,7 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,8 @@ def run_arm(config: Path, seed: int, data: Path, work_dir: Path, jobs: int, amp:
     settings = {'data': str(data.resolve()), 'amp': amp, 'cfg_options': options}
     if results.exists():
         before = json.loads(results.read_text())
-        if before['settings'] != settings:
-            raise SystemExit(f'{results} was made with {before["settings"]}, not {settings}; choose another --work-dir')
+        if (made := before.get('settings')) != settings:
+            raise SystemExit(f'{results} was made with {made}, not {settings}; choose another --work-dir')
         return dict(before['tests'])
     threads = max(1, (os.cpu_count() or 1) // jobs)
     environment = {**os.environ, 'SOLO_BG_EXPERIMENT': str(data), 'OMP_NUM_THREADS': str(threads)}
@@ -124,10 +124,12 @@ def main() -> None:
                 run = pool.submit(run_arm, config, seed, args.data, folder, args.jobs, args.amp, args.cfg_options)
                 runs[config.stem].append(run)
         try:
-            arms = {name: [run.result() for run in some] for name, some in runs.items()}
+            for run in as_completed([run for some in runs.values() for run in some]):
+                run.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)  # trainings under way end, no other begins
             raise
+    arms = {name: [run.result() for run in some] for name, some in runs.items()}
     tables = '\n\n'.join(make_table(arms, metric) for metric in METRICS)
     (root / 'table.md').write_text(tables + '\n')
     draw_curves(work_dirs, root / 'curves.png')
