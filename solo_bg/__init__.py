@@ -9,15 +9,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from solo_bg import mmcv_ops
+from solo_bg.models import mmcv_ops
 
 if TYPE_CHECKING:
-    from solo_bg.compose import eliminate_background
+    from solo_bg.core.instances import Instances, Picture
+    from solo_bg.core.results import as_instances
+    from solo_bg.draw.compose import eliminate_background
+    from solo_bg.draw.show import show_result_ins
     from solo_bg.errors import ImageError, SetupError
-    from solo_bg.instances import Instances, Picture
-    from solo_bg.results import as_instances
-    from solo_bg.segmenter import Segmenter
-    from solo_bg.show import show_result_ins
+    from solo_bg.models.segmenter import Segmenter
 
 __version__ = '0.1.0'
 __all__ = [
@@ -33,13 +33,13 @@ __all__ = [
 
 HOMES = {
     'ImageError': 'errors',
-    'Instances': 'instances',
-    'Picture': 'instances',
-    'Segmenter': 'segmenter',
+    'Instances': 'core.instances',
+    'Picture': 'core.instances',
+    'Segmenter': 'models.segmenter',
     'SetupError': 'errors',
-    'as_instances': 'results',
-    'eliminate_background': 'compose',
-    'show_result_ins': 'show',
+    'as_instances': 'core.results',
+    'eliminate_background': 'draw.compose',
+    'show_result_ins': 'draw.show',
 }
 
 mmcv_ops.install()

@@ -1,5 +1,5 @@
 import sys
 
-from solo_bg.cli import main
+from solo_bg.cli.main import main
 
 sys.exit(main())

@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
-from solo_bg.annotations import carry_over, keep_all, predictions
-from solo_bg.backgrounds import random_of, zero
-from solo_bg.coco import Entry, Labels
-from solo_bg.compose import replace_background
+from solo_bg.coco.carry_over import carry_over, keep_all, predictions
+from solo_bg.coco.dataset import Entry, Labels
+from solo_bg.core.instances import Instances, Picture
+from solo_bg.disk.files import encode_image, read_bytes, write_all
+from solo_bg.disk.inputs import MAX_PIXELS, ImageFile, output_names
+from solo_bg.disk.pixels import decode_image
+from solo_bg.draw.backgrounds import random_of, zero
+from solo_bg.draw.compose import replace_background
+from solo_bg.draw.styles import MASK_STYLES, load_style
 from solo_bg.errors import ImageError, ran_out_of_memory
-from solo_bg.files import encode_image, read_bytes, write_all
-from solo_bg.inputs import MAX_PIXELS, ImageFile, output_names
-from solo_bg.instances import Instances, Picture
-from solo_bg.journal import Memory, Record
-from solo_bg.pixels import decode_image
-from solo_bg.sources import Source
-from solo_bg.styles import MASK_STYLES, load_style
+from solo_bg.runs.journal import Memory, Record
+from solo_bg.sources.base import Source
 
 MOST_AHEAD = 8  # images read or drawn that wait on either side of the model, beside a batch
 if TYPE_CHECKING:
-    from solo_bg.fills import Fill
+    from solo_bg.draw.fills import Fill
 
 T = TypeVar('T')
 R = TypeVar('R')

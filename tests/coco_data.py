@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as rle
 
-from solo_bg.coco import encode
+from solo_bg.coco.dataset import encode
 from solo_bg.scenes import draw_scene
 
 CATEGORIES = [{'id': 7, 'name': 'round', 'supercategory': 'shape'}, {'id': 3, 'name': 'other'}]

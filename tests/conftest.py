@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from solo_bg.instances import Instances
+from solo_bg.core.instances import Instances
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / 'configs/solo_bg_tiny.py'

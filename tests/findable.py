@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch import nn
 
-from solo_bg.mmcv_ops import quiet_imports
+from solo_bg.models.mmcv_ops import quiet_imports
 
 
 def save_weights(config, path, image, cells=50):

@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from torch import nn
 
-from solo_bg import zoo
+from solo_bg.models import zoo
 
 SIZE = (160, 128)  # width and height that an image is brought to
 CLASSES = ('round', 'square', 'other')

@@ -12,9 +12,9 @@ import torch
 from conftest import CHECKPOINT, CONFIG, ROOT
 
 from solo_bg import Segmenter, eliminate_background, pipeline
-from solo_bg.inputs import list_images
+from solo_bg.disk.inputs import list_images
 from solo_bg.scenes import draw_scene
-from solo_bg.sources import Detector
+from solo_bg.sources.base import Detector
 
 SEEDS = range(2_000_000, 2_000_040)  # training used 0..3999, the card's figures 1,000,000 and up
 ENOUGH = 0.8  # IoU of the union

@@ -17,9 +17,10 @@ import pytest
 from coco_data import make_dataset
 from conftest import ROOT
 
-from solo_bg import cli, pixels
+from solo_bg.cli import main as cli
+from solo_bg.disk import pixels
+from solo_bg.disk.inputs import MAX_PIXELS
 from solo_bg.errors import ImageError
-from solo_bg.inputs import MAX_PIXELS
 
 NAMES = [
     *('with space.png', ' space before.png', 'space after .png', 'new\nline.png', 'tab\t.png', '-rf.png', '--help.png'),

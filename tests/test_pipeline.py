@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from solo_bg import Instances, files, inputs, pipeline
+from solo_bg import Instances, pipeline
+from solo_bg.disk import files, inputs
 from solo_bg.errors import ImageError
-from solo_bg.sources import Source
+from solo_bg.sources.base import Source
 
 
 class Bright(Source):

@@ -13,7 +13,7 @@ from coco_data import make_dataset
 from conftest import CHECKPOINT, ROOT
 from test_checkpoint import Hostile
 
-from solo_bg import cli
+from solo_bg.cli import main as cli
 from solo_bg.scenes import draw_scene
 
 CONFIG = """
@@ -143,9 +143,9 @@ def test_resuming_before_the_first_checkpoint_starts(config, tmp_path, monkeypat
 def test_proposals_of_one_stage_and_of_two(monkeypatch):
     import test as testing
 
-    from solo_bg.config import load_config
     from solo_bg.errors import SetupError
-    from solo_bg.zoo import find
+    from solo_bg.models.config import load_config
+    from solo_bg.models.zoo import find
 
     for name, stage in (('solo_r50_fpn_1x_coco', None), ('mask-rcnn_r50_fpn_1x_coco', 'rcnn')):
         config = load_config(find(name).config, {})

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 
-from solo_bg import assemble, cli
-from solo_bg.instances import Instances
-from solo_bg.sources import Source
+from solo_bg.cli import assemble
+from solo_bg.cli import main as cli
+from solo_bg.core.instances import Instances
+from solo_bg.sources.base import Source
 
 
 class Whole(Source):

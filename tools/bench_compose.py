@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from solo_bg import Instances
-from solo_bg.compose import colourise, eliminate, eliminated
-from solo_bg.files import encode_image, read_image
-from solo_bg.labels import overlay, write_names
-from solo_bg.styles import STYLES, load_style
+from solo_bg.disk.files import encode_image, read_image
+from solo_bg.draw.compose import colourise, eliminate, eliminated
+from solo_bg.draw.names import overlay, write_names
+from solo_bg.draw.styles import STYLES, load_style
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'tests'))
 import reference  # type: ignore[import-not-found]  # the six rules, plainly: the tests' reference too

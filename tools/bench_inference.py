@@ -21,11 +21,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from solo_bg import Segmenter, zoo
-from solo_bg.files import encode_image, read_image
+from solo_bg import Segmenter
+from solo_bg.disk.files import encode_image, read_image
+from solo_bg.draw.styles import load_style
+from solo_bg.models import zoo
+from solo_bg.models.segmenter import PRECISIONS
 from solo_bg.scenes import draw_scene
-from solo_bg.segmenter import PRECISIONS
-from solo_bg.styles import load_style
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'tests'))
 import findable  # type: ignore[import-not-found]  # weights that let a wished number of cells pass

@@ -20,10 +20,10 @@ from rich.table import Table
 
 from solo_bg import Instances, Segmenter
 from solo_bg import pipeline as line
-from solo_bg.files import read_image
-from solo_bg.inputs import ImageFile, list_images
-from solo_bg.journal import Journal
-from solo_bg.sources import Detector
+from solo_bg.disk.files import read_image
+from solo_bg.disk.inputs import ImageFile, list_images
+from solo_bg.runs.journal import Journal
+from solo_bg.sources.base import Detector
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'tests'))
 import findable  # type: ignore[import-not-found]

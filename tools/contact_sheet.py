@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from solo_bg.disk.files import read_image, write_image
 from solo_bg.errors import ImageError
-from solo_bg.files import read_image, write_image
-from solo_bg.journal import MANIFEST
+from solo_bg.runs.journal import MANIFEST
 
 COLUMNS = ('original', 'overlay', 'eliminated')
 HEIGHT, GAP = 240, 6

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from launch import main_of
 
-from solo_bg.checkpoint import load_checkpoint
 from solo_bg.errors import SetupError
+from solo_bg.models.checkpoint import load_checkpoint
 
 
 def main() -> None:

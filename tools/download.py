@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from solo_bg import zoo
-from solo_bg.assemble import CHECKPOINTS, fetch_weights
+from solo_bg.cli.assemble import CHECKPOINTS, fetch_weights
 from solo_bg.errors import SetupError
+from solo_bg.models import zoo
 
 
 def show(folder: Path) -> None:

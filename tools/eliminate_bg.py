@@ -2,6 +2,6 @@
 
 import sys
 
-from solo_bg.cli import main
+from solo_bg.cli.main import main
 
 sys.exit(main())

@@ -15,8 +15,8 @@ from pathlib import Path
 import cv2
 from prepare_tiny import encode, shrink, write_coco
 
-from solo_bg import cli
-from solo_bg.arguments import DEMO
+from solo_bg.cli import main as cli
+from solo_bg.cli.arguments import DEMO
 from solo_bg.scenes import draw_scene
 
 SEEDS = {'train': 3_000_000, 'test': 4_000_000}

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as rle
 
-from solo_bg.files import read_image
+from solo_bg.disk.files import read_image
 from solo_bg.scenes import draw_scene
 
 CATEGORIES = [{'id': 1, 'name': 'object'}]

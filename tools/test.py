@@ -12,10 +12,10 @@ from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from solo_bg.checkpoint import load_checkpoint, load_weights
-from solo_bg.config import choose_head, load_config
 from solo_bg.errors import SetupError
-from solo_bg.mmcv_ops import quiet_imports
+from solo_bg.models.checkpoint import load_checkpoint, load_weights
+from solo_bg.models.config import choose_head, load_config
+from solo_bg.models.mmcv_ops import quiet_imports
 
 with quiet_imports():
     from mmdet.evaluation import DumpDetResults

@@ -10,8 +10,8 @@ from launch import main_of, prepare
 from mmengine.config import DictAction
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from solo_bg.config import load_config
-from solo_bg.mmcv_ops import quiet_imports
+from solo_bg.models.config import load_config
+from solo_bg.models.mmcv_ops import quiet_imports
 
 with quiet_imports():
     from mmdet.utils import register_all_modules

@@ -13,11 +13,11 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from numpy.typing import NDArray
 
-from solo_bg.assemble import one_fill, open_annotations
-from solo_bg.backgrounds import random_of
-from solo_bg.coco import Annotations, Entry
-from solo_bg.compose import replace_background
-from solo_bg.masks import dilate
+from solo_bg.cli.assemble import one_fill, open_annotations
+from solo_bg.coco.dataset import Annotations, Entry
+from solo_bg.core.masks import dilate
+from solo_bg.draw.backgrounds import random_of
+from solo_bg.draw.compose import replace_background
 
 
 @TRANSFORMS.register_module()

@@ -19,10 +19,10 @@ from mmdet.structures import SampleList
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from solo_bg import decode
-from solo_bg.decode import SoftMasks, ToImage
+from solo_bg.core.instances import Instances
 from solo_bg.errors import ImageError
-from solo_bg.instances import Instances
+from solo_bg.solo import decode
+from solo_bg.solo.decode import SoftMasks, ToImage
 
 Size = tuple[int, int]
 

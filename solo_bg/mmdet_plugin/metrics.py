@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from solo_bg.assemble import open_annotations
-from solo_bg.coco import Annotations, encode
+from solo_bg.cli.assemble import open_annotations
+from solo_bg.coco.dataset import Annotations, encode
 
 MOST = 1000  # proposals an image
 Proposals = tuple[Any, list[dict[str, Any]]]  # an image's id, and its proposals in COCO's form

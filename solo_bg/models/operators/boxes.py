@@ -1,0 +1,200 @@
+"""mmcv's operators of two-stage segmenters, which boxes choose the pixels of: NMS and RoIAlign."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from solo_bg.models.operators.sampling import sample
+
+BLOCK = 1024  # boxes compared at once: a block's overlaps with 10,000 others take 41 MB
+SAMPLES = 1 << 24  # sampled values held at once, 67 MB
+MAX, AVERAGE = 0, 1  # mmcv's pool modes
+OUTSIDE = -2.0  # a coordinate where there is nothing: the largest point of a box without points
+
+
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
+    """Greedy non-maximum suppression: best score first, each box drops the later ones that it overlaps too much.
+
+    Args:
+        boxes: float (N, 4), xyxy.
+        scores: float (N,). Equal scores stand in the order given.
+        iou_threshold: a box is dropped where its IoU with a kept one is greater.
+        offset: 0, or 1 where x2 and y2 are a box's last pixels.
+
+    Returns:
+        int64 (K,), the kept boxes, best score first.
+    """
+    boxes = boxes.float()
+    candidates = scores.argsort(descending=True, stable=True)
+    kept = [candidates[:0]]
+    while len(candidates):
+        best, rest = candidates[:BLOCK], candidates[BLOCK:]
+        best = best[suppress(box_iou(boxes[best], boxes[best], offset) > iou_threshold)]
+        kept.append(best)
+        candidates = rest[~(box_iou(boxes[best], boxes[rest], offset) > iou_threshold).any(0)]
+    return torch.cat(kept)
+
+
+def suppress(overlapping: Tensor) -> Tensor:
+    """Which of N boxes, best first, greedy suppression keeps: those that no kept one before them overlaps.
+
+    Applied to any guess, that sentence makes the first right, then the second ...; what it leaves unchanged is the
+    answer. It takes as many rounds as the longest chain of boxes, few in practice.
+
+    Args:
+        overlapping: bool (N, N).
+    """
+    earlier = overlapping.triu(1)
+    keep = overlapping.new_ones(len(overlapping))
+    while True:
+        better = ~(earlier & keep[:, None]).any(0)
+        if torch.equal(better, keep):
+            return keep
+        keep = better
+
+
+def box_iou(boxes: Tensor, others: Tensor, offset: int = 0) -> Tensor:
+    """Intersection over union of xyxy boxes, (N, 4) and (M, 4) -> (N, M); NaN of two empty ones."""
+    corners = torch.minimum(boxes[:, None, 2:], others[:, 2:]) - torch.maximum(boxes[:, None, :2], others[:, :2])
+    common = (corners + offset).clamp(min=0).prod(-1)
+    area, other_area = ((one[:, 2:] - one[:, :2] + offset).prod(-1) for one in (boxes, others))
+    return common / (area[:, None] + other_area - common)
+
+
+def roi_align_forward(
+    input: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    """RoIAlign (He et al. 2017): each bin of a box is the mean, or the largest, of points sampled in it.
+
+    Args:
+        input: float (B, C, H, W).
+        rois: float (N, 5): index into the batch, then the box, xyxy, in pixels of the image.
+        output: float (N, C, aligned_height, aligned_width), overwritten; a box without area gives 0.
+        argmax_y, argmax_x: as `output`, where the largest point was; used in pool mode 0 only.
+        spatial_scale: from the image's pixels to the input's.
+        sampling_ratio: points a bin and direction; 0 for one a pixel of the input, rounded up.
+        pool_mode: 0 for the largest, 1 for the mean.
+        aligned: the centre of the first pixel is at 0.5, not at 0, and boxes below a pixel stay that small.
+    """
+    bins = aligned_height, aligned_width
+    output.zero_()
+    argmax_y.fill_(OUTSIDE)
+    for chosen, batch, y, x in sampling_points(rois, bins, input.shape[1], spatial_scale, sampling_ratio, aligned):
+        values = sample_boxes(input[batch], y, x)  # (n, C, rows, ny, columns, nx)
+        if pool_mode == AVERAGE:
+            output[chosen] = values.mean((3, 5)).to(output)
+            continue
+        largest, where = values.transpose(3, 4).flatten(4).max(-1)
+        output[chosen] = largest.to(output)
+        row, column = where // x.shape[2], where % x.shape[2]
+        argmax_y[chosen] = pick(y[:, None, :, None], row).to(argmax_y)
+        argmax_x[chosen] = pick(x[:, None, None], column).to(argmax_x)
+
+
+def roi_align_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    grad_input: Tensor,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    """Derivative of `roi_align_forward` by its input, written into `grad_input`.
+
+    Both modes are linear in the input once the sampled points are known, so torch differentiates the sampling of any
+    input, such as zeros.
+    """
+    with torch.enable_grad():
+        input = torch.zeros_like(grad_input, requires_grad=True)
+        if pool_mode == AVERAGE:
+            output = torch.zeros_like(grad_output)
+            unused = output.new_zeros(0)
+            geometry = aligned_height, aligned_width, spatial_scale, sampling_ratio, pool_mode, aligned
+            roi_align_forward(input, rois, output, unused, unused, *geometry)
+        else:
+            points = (argmax[:, :, None].flatten(3) for argmax in (argmax_y, argmax_x))  # (N, C, 1, bins)
+            output = sample_channels(input, rois[:, 0].long(), *points).view_as(grad_output)
+        if output.requires_grad:  # not without boxes
+            (gradient,) = torch.autograd.grad(output, input, grad_output)
+            grad_input.copy_(gradient)
+
+
+def sampling_points(
+    rois: Tensor, bins: tuple[int, int], channels: int, scale: float, sampling_ratio: int, aligned: bool
+) -> Iterator[tuple[Tensor, int, Tensor, Tensor]]:
+    """Boxes of one image and one number of points a bin at a time, and no more than `SAMPLES` allows.
+
+    Yields:
+        the boxes' indices (n,), their image, and the points' coordinates: y (n, rows, ny) and x (n, columns, nx), where
+        0 is the centre of the input's first pixel.
+    """
+    boxes = rois[:, 1:].to(torch.promote_types(rois.dtype, torch.float32)) * scale - (0.5 if aligned else 0.0)
+    start, sides = boxes[:, [1, 0]], boxes[:, [3, 2]] - boxes[:, [1, 0]]  # y, x
+    if not aligned:
+        sides = sides.clamp(min=1)
+    bin_sides = sides / sides.new_tensor(bins)
+    counts = bin_sides.ceil().long() if sampling_ratio <= 0 else torch.full_like(bin_sides, sampling_ratio).long()
+    kinds = torch.cat([rois[:, :1].long(), counts], 1)
+    for batch, *points in set(map(tuple, kinds.tolist())):
+        if min(points) <= 0:
+            continue
+        of_kind = (kinds == kinds.new_tensor([batch, *points])).all(1)
+        at_once = max(SAMPLES // (channels * bins[0] * bins[1] * points[0] * points[1]), 1)
+        for chosen in torch.split(of_kind.nonzero()[:, 0], at_once):
+            first, side = start[chosen, :, None, None], bin_sides[chosen, :, None, None]
+            y, x = (first[:, i] + side[:, i] * within(bins[i], points[i], sides) for i in (0, 1))
+            yield chosen, batch, y, x
+
+
+def within(bins: int, points: int, like: Tensor) -> Tensor:
+    """Where the points of each bin lie, in bins from the first one's start, (bins, points)."""
+    fractions = (torch.arange(points, device=like.device, dtype=like.dtype) + 0.5) / points
+    return torch.arange(bins, device=like.device, dtype=like.dtype)[:, None] + fractions
+
+
+def sample_boxes(input: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """One image (C, H, W) at every pair of y (n, rows, ny) and x (n, columns, nx) -> (n, C, rows, ny, columns, nx)."""
+    flat_y, flat_x = y.flatten(1)[:, :, None], x.flatten(1)[:, None]
+    size = len(y), flat_y.shape[1], flat_x.shape[2]
+    values = sample_clamped(input[None], *(one.expand(size).flatten(0, 1)[None] for one in (flat_y, flat_x)))
+    return values.view(len(input), *y.shape, *x.shape[1:]).transpose(0, 1)
+
+
+def sample_channels(input: Tensor, batches: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Each channel of each box's image at points of its own, y and x (N, C, 1, points) -> (N, C, 1, points)."""
+    values = y.new_zeros(y.shape)
+    for batch in set(batches.tolist()):
+        chosen = batches == batch
+        by_channel = (points[chosen].transpose(0, 1).flatten(1, 2) for points in (y, x))  # (C, n, points)
+        values[chosen] = sample_clamped(input[batch][:, None], *by_channel).permute(2, 0, 1, 3).to(values)
+    return values
+
+
+def sample_clamped(input: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """As `sample`, but points within a pixel outside take the border's value, and those beyond it 0."""
+    height, width = input.shape[-2:]
+    inside = (y >= -1) & (y <= height) & (x >= -1) & (x <= width)
+    return sample(input, y, x, 'border') * inside[:, None]
+
+
+def pick(points: Tensor, index: Tensor) -> Tensor:
+    """`points` (n, 1, rows or 1, columns or 1, k) at `index` (n, C, rows, columns) of its last axis."""
+    return points.expand(*index.shape, -1).gather(-1, index[..., None])[..., 0]

@@ -1,0 +1,101 @@
+"""How the results of a run are made: what run.json says, and the key that tells whether they would be made so again."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+import solo_bg
+from solo_bg.disk.files import digest
+from solo_bg.disk.inputs import list_images
+from solo_bg.draw.backgrounds import Colour, Mix
+
+if TYPE_CHECKING:
+    from solo_bg.draw.fills import Fill
+    from solo_bg.models.segmenter import Segmenter
+    from solo_bg.pipeline import Options
+
+NO_MATTER = (
+    'out',
+    'fill',
+    'workers',
+    'max_pixels',
+)  # options that change no pixel, and the fill, which is described by itself
+
+
+def describe(args: argparse.Namespace, segmenter: Segmenter | None, options: Options) -> dict[str, Any]:
+    """What run.json says at the start of a run.
+
+    `depends` is all that the results depend on beside the image; `key` is its SHA-256. The device and the number of
+    threads, which may round differently, are no part of it.
+    """
+    import mmdet
+    import torch
+
+    depends = {
+        'solo_bg': solo_bg.__version__,
+        'source': args.source,
+        'options': {one.name: getattr(options, one.name) for one in fields(options) if one.name not in NO_MATTER},
+        'fill': describe_fills(args, options.fill),
+        'annotations': digest(args.ann) if args.ann else None,
+        'model': describe_model(segmenter) if segmenter else None,
+    }
+    return {
+        'command': sys.argv,
+        'versions': {'solo_bg': solo_bg.__version__, 'torch': torch.__version__, 'mmdet': mmdet.__version__},
+        'device': str(segmenter.device) if segmenter else 'cpu',
+        'threads': torch.get_num_threads(),
+        'workers': options.workers,
+        'key': hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest(),
+        'depends': depends,
+        'host': platform.node(),
+        'start': now(),
+        'end': None,
+    }
+
+
+def describe_model(segmenter: Segmenter) -> dict[str, Any]:
+    config = hashlib.sha256(segmenter.config.pretty_text.encode()).hexdigest()
+    weights = {'config': config, 'checkpoint': digest(segmenter.checkpoint)}
+    return {**weights, 'precision': segmenter.precision, 'lazy': segmenter.lazy}
+
+
+def describe_fills(args: argparse.Namespace, fill: Fill) -> list[Any]:
+    """Each fill with its weight: by its name, a data set's mean by its colour, a folder by what its pictures are."""
+    if isinstance(fill, Mix):
+        return [[describe_fill(name, one), weight] for (name, weight), one in zip(args.mix, fill.fills, strict=True)]
+    return [[describe_fill(args.fill or 'zero', fill), 1]]
+
+
+def describe_fill(name: str, fill: Fill) -> Any:
+    if isinstance(fill, Colour):
+        return fill.bgr
+    if not name.startswith('dir:'):
+        return name
+    pictures = list_images([name.removeprefix('dir:')])
+    stats = [(image.below.as_posix(), image.path.stat()) for image in pictures if image.path.exists()]
+    return [[below, stat.st_size, stat.st_mtime_ns] for below, stat in stats]
+
+
+def now() -> str:
+    """The time as ISO 8601 has it, in UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec='seconds')
+
+
+def what_changed(before: Sequence[dict[str, Any]], facts: dict[str, Any]) -> list[str]:
+    """What may make the results of earlier runs and of this one round differently although their keys agree; `facts`
+    get all devices and numbers of threads."""
+    runs = [run for run in before if run['key'] == facts['key']]
+    changes = []
+    for name in ('device', 'threads'):
+        seen = dict.fromkeys([*(one for run in runs for one in run[f'{name}s']), facts[name]])
+        facts[f'{name}s'] = sorted(seen)
+        changes += [f'{name} was {one} before and is {facts[name]} now' for one in seen if one != facts[name]]
+    return changes

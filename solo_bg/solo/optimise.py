@@ -1,0 +1,63 @@
+"""A model made faster for prediction without changing what it computes, rounding aside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmcv.cnn import fuse_conv_bn
+from mmdet.models.necks import FPN
+from torch import nn
+
+from solo_bg.solo.winograd import replace_convolutions
+
+
+def optimise(model: Any, precision: str) -> None:
+    """Rearrange a lazy SOLO for prediction, in place, its weights loaded. It cannot be trained or saved afterwards.
+
+    Batch norm is folded into the convolutions of the backbone, the head's halving of the finest feature map into the
+    neck's last convolution, memory is laid out channels last, and in float32 on the CPU, where torch does not do it by
+    itself, 3x3 convolutions are Winograd's.
+
+    Args:
+        precision: `fp32`, `bf16` or `fp16`.
+    """
+    own_kind = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d) and type(layer) is not nn.Conv2d]
+    if not set(own_kind) & set(model.backbone.modules()):  # weights that are standardised as they are used stay so
+        fuse_conv_bn(model.backbone)
+    fold_halving(model)
+    model.to(memory_format=torch.channels_last)
+    for layer in own_kind:  # mmcv's view them as rows
+        layer.weight.data = layer.weight.data.contiguous()
+    if precision == 'fp32' and next(model.parameters()).device.type == 'cpu':
+        for part in (model.backbone, model.neck, *convolution_lists(model.mask_head)):
+            replace_convolutions(part)
+
+
+def convolution_lists(head: nn.Module) -> list[nn.Module]:
+    """The class and mask branches without their last convolutions, of which a lazy head picks rows."""
+    return [child for name, child in head.named_children() if name.startswith(('cls_convs', 'mask_convs'))]
+
+
+def fold_halving(model: Any) -> None:
+    """Let the neck give the finest feature map at the half size that SOLO's heads bring it to.
+
+    They take the mean of each 2x2 of what a 3x3 convolution gives; together that is a 4x4 convolution of stride 2, with
+    half the multiplications. The head is told.
+    """
+    neck = model.neck
+    if type(neck) is not FPN or len(neck.lateral_convs) < 2:  # of one level, further ones are made of the same map
+        return
+    last = neck.fpn_convs[0]
+    plain = type(last.conv) is nn.Conv2d and last.conv.kernel_size == (3, 3) and last.conv.bias is not None
+    if last.with_norm or last.with_activation or not plain:
+        return
+    weight = last.conv.weight.detach().double()
+    folded = weight.new_zeros(*weight.shape[:2], 4, 4)
+    for y in (0, 1):
+        for x in (0, 1):
+            folded[:, :, y : y + 3, x : x + 3] += weight / 4
+    conv = nn.Conv2d(last.conv.in_channels, last.conv.out_channels, 4, stride=2, padding=1).to(last.conv.weight)
+    conv.load_state_dict({'weight': folded, 'bias': last.conv.bias})
+    last.conv = conv
+    model.mask_head.halved = True

@@ -1,0 +1,235 @@
+import hashlib
+import os
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from solo_bg.disk import inputs
+from solo_bg.errors import SetupError
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b'')
+
+
+def shown(given):
+    return [image.shown for image in inputs.list_images([str(item) for item in given])]
+
+
+def test_folders_are_searched_for_images_of_any_case(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, 'in/b.JPG', 'in/a.png', 'in/deep/er/c.Tiff', 'in/notes.txt', 'in/.hidden', 'in/d.webp', 'in/e.gif')
+    assert shown(['in']) == ['in/a.png', 'in/b.JPG', 'in/d.webp', 'in/deep/er/c.Tiff']
+    assert [image.below.as_posix() for image in inputs.list_images(['in/deep'])] == ['er/c.Tiff']
+
+
+def test_an_explicit_file_is_taken_whatever_its_suffix(tmp_path):
+    touch(tmp_path, 'scan.img')
+    assert shown([tmp_path / 'scan.img', tmp_path / 'missing.jpg']) == [
+        f'{tmp_path}/missing.jpg',
+        f'{tmp_path}/scan.img',
+    ]
+
+
+def test_a_path_given_twice_counts_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, 'in/a.png')
+    assert shown(['in', 'in/a.png', './in/../in', str(tmp_path / 'in')]) == ['in/a.png']
+
+
+def test_lists(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, 'in/a.png', 'x y.jpg')
+    (tmp_path / 'list.txt').write_text('in\n\n  x y.jpg  \n')
+    assert shown(['@list.txt']) == ['in/a.png', 'x y.jpg']
+    with pytest.raises(SetupError, match=r'cannot read the list nothing\.txt'):
+        shown(['@nothing.txt'])
+
+
+def test_lists_hold_names_in_any_encoding(tmp_path, monkeypatch):
+    """Lines end at line feeds alone, blanks are kept where they belong to a name, and `..` goes nowhere."""
+    monkeypatch.chdir(tmp_path)
+    lines = ['é.png', 'a\u2028b.png', ' blanks .png ', 'in/../in/c.png', 'mi\x0bssing.png', '@at.png']
+    touch(tmp_path, *lines[:3], 'in/c.png', 'in.png')
+    latin = os.fsdecode(b'caf\xe9.png')
+    (tmp_path / latin).touch()
+    content = '\r\n'.join([*lines, latin, '   in.png\t']).encode(errors='surrogateescape')
+    (tmp_path / 'list.txt').write_bytes(b'\xef\xbb\xbf' + content.replace(b' .png \r', b' .png '))
+    found = {image.shown: image.below.as_posix() for image in inputs.list_images(['@list.txt'])}
+    assert set(found) == {*lines, latin, 'in.png'}
+    assert found['in/../in/c.png'] == 'c.png'
+
+
+def test_a_list_that_is_no_text(tmp_path):
+    (tmp_path / 'list.txt').write_bytes('a.png\n'.encode('utf-16'))
+    with pytest.raises(SetupError, match='holds a zero byte'):
+        shown([f'@{tmp_path}/list.txt'])
+
+
+def test_paths_with_dots_stay_below_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, 'in/a.png', 'in/..png', 'in/...png')
+    given = ['in/../in', '../missing/..', 'in/a.png/../../x.png', '..', 'in/..png', 'in/...png', '.']
+    images = inputs.list_images(given)
+    for name in inputs.output_names(images):
+        assert '..' not in f'{name}.png'.split('/') and not name.startswith('/')
+
+
+def test_a_link_to_itself_hides_nothing(tmp_path):
+    touch(tmp_path, 'in/a.png')
+    (tmp_path / 'in/self.png').symlink_to('self.png')
+    (tmp_path / 'in/self').symlink_to('self')
+    assert shown([tmp_path / 'in']) == [f'{tmp_path}/in/a.png', f'{tmp_path}/in/self.png']
+
+
+def test_deep_folders(tmp_path, monkeypatch):
+    """Deeper than Python calls functions; nor could pytest remove them."""
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1100):
+        os.mkdir('d')
+        os.chdir('d')
+    touch(Path(), 'a.png')
+    deepest = os.open('.', os.O_RDONLY)
+    os.chdir(tmp_path)
+    try:
+        found = inputs.list_images(['d'])
+    finally:
+        os.chdir(deepest)
+        os.close(deepest)
+        os.remove('a.png')
+        for _ in range(1100):
+            os.chdir('..')
+            os.rmdir('d')
+    assert [len(image.below.parts) for image in found] == [1100]
+
+
+def test_results_of_earlier_runs_are_no_inputs_by_another_way(tmp_path):
+    touch(tmp_path, 'in/a.png', 'in/out/eliminated/a.png')
+    (tmp_path / 'in/again').symlink_to('out')
+    found = inputs.list_images([str(tmp_path / 'in')], skip=[str(tmp_path / 'in/out/eliminated')])
+    assert [image.below.as_posix() for image in found] == ['a.png']
+    (tmp_path / 'link').symlink_to('in')
+    found = inputs.list_images([str(tmp_path / 'link')], skip=[str(tmp_path / 'in/out/eliminated')])
+    assert [image.below.as_posix() for image in found] == ['a.png']
+
+
+def test_a_loop_of_links_ends(tmp_path):
+    touch(tmp_path, 'in/a.png')
+    os.symlink(tmp_path / 'in', tmp_path / 'in' / 'again')
+    assert shown([tmp_path / 'in']) == [f'{tmp_path}/in/a.png']
+
+
+def name(tmp_path, given, *paths):
+    touch(tmp_path, *paths)
+    images = inputs.list_images([str(tmp_path / item) for item in given])
+    names = inputs.output_names(images)
+    return {Path(image.shown).relative_to(tmp_path).as_posix(): name for image, name in zip(images, names, strict=True)}
+
+
+def test_sub_folders_are_kept_and_the_suffix_goes(tmp_path):
+    assert name(tmp_path, ['in'], 'in/a.jpg', 'in/x/a.jpg', 'in/x.y/b.c.png') == {
+        'in/a.jpg': 'a',
+        'in/x/a.jpg': 'x/a',
+        'in/x.y/b.c.png': 'x.y/b.c',
+    }
+
+
+def test_stems_that_collide_keep_their_suffix(tmp_path):
+    assert name(tmp_path, ['in'], 'in/a.jpg', 'in/a.png', 'in/A.webp', 'in/b.png') == {
+        'in/a.jpg': 'a.jpg',
+        'in/a.png': 'a.png',
+        'in/A.webp': 'A.webp',
+        'in/b.png': 'b',
+    }
+
+
+def test_composed_and_decomposed_letters_collide(tmp_path):
+    names = name(tmp_path, ['in'], 'in/\xe9.png', 'in/e\u0301.png')
+    assert len(set(names.values())) == 2 and all('~' in one for one in names.values())
+
+
+def test_what_still_collides_gets_a_hash(tmp_path):
+    names = name(tmp_path, ['in'], 'in/a.jpg', 'in/A.JPG', 'in/c.png')
+    for path, stem in (('in/a.jpg', 'a.jpg'), ('in/A.JPG', 'A.JPG')):
+        digest = hashlib.sha256(f'{tmp_path}/{path}'.encode()).hexdigest()[:8]
+        assert names[path] == f'{stem}~{digest}'
+    assert names['in/c.png'] == 'c'
+
+
+def test_a_kept_suffix_that_meets_another_stem(tmp_path):
+    names = name(tmp_path, ['in'], 'in/a.jpg', 'in/a.png', 'in/a.jpg.bmp')
+    assert len(set(names.values())) == 3 and names['in/a.png'] == 'a.png'
+    assert names['in/a.jpg'].startswith('a.jpg~') and names['in/a.jpg.bmp'].startswith('a.jpg~')
+
+
+def test_inputs_that_share_a_path_are_told_apart_by_folder(tmp_path):
+    assert name(tmp_path, ['x/train', 'x/val'], 'x/train/a.jpg', 'x/val/a.jpg', 'x/val/b.jpg') == {
+        'x/train/a.jpg': 'train/a',
+        'x/val/a.jpg': 'val/a',
+        'x/val/b.jpg': 'val/b',
+    }
+
+
+def test_files_that_share_a_name_are_told_apart_by_folder(tmp_path):
+    assert name(tmp_path, ['x/a.jpg', 'y/a.jpg'], 'x/a.jpg', 'y/a.jpg') == {'x/a.jpg': 'x/a', 'y/a.jpg': 'y/a'}
+
+
+def test_folders_of_one_name_get_a_hash(tmp_path):
+    names = name(tmp_path, ['x/in', 'y/in'], 'x/in/a.jpg', 'y/in/a.jpg')
+    assert len(set(names.values())) == 2 and all(value.startswith('in/a.jpg~') for value in names.values())
+
+
+PARTS = st.sampled_from(['a', 'A', 'b', 'a.jpg', 'a~1', 'x'])
+PATHS = st.builds(
+    lambda folder, stem, suffix: f'{folder}/{stem}{suffix}', PARTS, PARTS, st.sampled_from(['.jpg', '.JPG', '.png'])
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(['p/in', 'q/in', 'r']), PATHS), unique=True), st.randoms())
+def test_names_differ_and_do_not_depend_on_the_order(chosen, random):
+    images = [
+        inputs.ImageFile(Path(root, below), f'{root}/{below}', PurePosixPath(below), Path(root))
+        for root, below in chosen
+    ]
+    names = dict(zip(images, inputs.output_names(images), strict=True))
+    assert len({name.casefold() for name in names.values()}) == len(images)
+    random.shuffle(images)
+    assert inputs.output_names(images) == [names[image] for image in images]
+
+
+def test_a_file_where_another_needs_a_folder(tmp_path):
+    """`a.jpg` would become the file `a.png`, in which `a.png/x.jpg` would go."""
+    names = name(tmp_path, ['in'], 'in/a.jpg', 'in/a.png/x.jpg')
+    assert names['in/a.jpg'].startswith('a.jpg') and names['in/a.png/x.jpg'] == 'a.png/x'
+
+
+def test_results_of_earlier_runs_are_no_inputs(tmp_path):
+    touch(tmp_path, 'a.png', 'out/eliminated/a.png', 'out/mine.png')
+    found = inputs.list_images([str(tmp_path)], skip=[str(tmp_path / 'out/eliminated')])
+    assert [image.below.as_posix() for image in found] == ['a.png', 'out/mine.png']
+
+
+def test_an_empty_word_is_no_folder():
+    with pytest.raises(SetupError, match='an INPUT is empty'):
+        inputs.list_images([''])
+
+
+def test_a_folder_that_cannot_be_entered_is_listed(tmp_path, monkeypatch):
+    """Root enters everything, so the failure is made here."""
+    touch(tmp_path, 'in/a.png', 'in/locked/b.png')
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith('locked'):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, 'scandir', scandir)
+    found = [image.shown for image in inputs.list_images([str(tmp_path / 'in')])]
+    assert found == [f'{tmp_path}/in/a.png', f'{tmp_path}/in/locked']

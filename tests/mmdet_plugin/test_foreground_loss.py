@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+
+@pytest.fixture(scope='module')
+def model():
+    from mmdet.registry import MODELS
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+
+    import solo_bg.models.segmenter  # noqa: F401  (fills the registries)
+
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    return MODELS.build(Config.fromfile(ROOT / 'configs/solo_bg_tiny_train.py').model)
+
+
+def sample(masks):
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+    from mmengine.structures import InstanceData
+
+    n, height, width = masks.shape
+    data = InstanceData(labels=torch.zeros(n, dtype=torch.int64), bboxes=torch.tensor([[4.0, 4, 40, 40]] * n))
+    data.masks = BitmapMasks(masks.astype(np.uint8), height, width)
+    return DetDataSample(
+        gt_instances=data, metainfo={'img_shape': (height, width), 'batch_input_shape': (height, width)}
+    )
+
+
+def test_the_loss_falls_when_the_branch_is_right(model):
+    masks = np.zeros((1, 64, 64), bool)
+    masks[0, 8:40, 8:40] = True
+    head, samples = model.mask_head, [sample(masks)]
+    features = model.extract_feat(torch.randn(1, 3, 64, 64))
+    losses = head.loss(features, samples)
+    assert set(losses) == {'loss_mask', 'loss_cls', 'loss_foreground'}
+
+    target = torch.nn.functional.interpolate(torch.from_numpy(masks)[None].float(), (8, 8), mode='area')
+    forward, head.foreground.forward = head.foreground.forward, lambda x: (target - 0.5) * 20
+    right = head.loss(features, samples)['loss_foreground']
+    head.foreground.forward = lambda x: (0.5 - target) * 20
+    wrong = head.loss(features, samples)['loss_foreground']
+    head.foreground.forward = forward
+    assert right < 0.01 < 1 < wrong and right < losses['loss_foreground'] < wrong
+
+
+def test_losses_are_float32_under_autocast(model):
+    """A mask's sum in bfloat16 is right to three digits."""
+    masks = np.zeros((1, 64, 64), bool)
+    masks[0, 8:40, 8:40] = True
+    x = torch.randn(1, 3, 64, 64)
+    exact = model.mask_head.loss(model.extract_feat(x), [sample(masks)])
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = model.mask_head.loss(model.extract_feat(x), [sample(masks)])
+    for name, loss in losses.items():
+        assert loss.dtype == torch.float32
+        torch.testing.assert_close(loss, exact[name], rtol=0.05, atol=0.05)
+
+
+def test_an_image_without_masks_has_a_loss(model):
+    from solo_bg.mmdet_plugin.foreground_loss import union
+
+    empty = sample(np.zeros((0, 64, 64), bool)).gt_instances.masks
+    assert not union(empty, (64, 64), torch.device('cpu')).any()
+
+
+def test_stripped_weights_fit_stock_mmdet(model):
+    from mmdet.registry import MODELS
+    from mmengine.config import Config
+
+    from solo_bg.mmdet_plugin.foreground_loss import strip
+    from solo_bg.models.checkpoint import Checkpoint, load_weights
+
+    stock = MODELS.build(Config.fromfile(ROOT / 'configs/solo_bg_tiny.py').model)
+    load_weights(stock, Checkpoint(strip(model.state_dict()), {}), 'stripped')
