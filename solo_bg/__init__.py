@@ -12,43 +12,59 @@ from typing import TYPE_CHECKING, Any
 from solo_bg.models import mmcv_ops
 
 if TYPE_CHECKING:
-    from solo_bg.core.instances import Instances, Picture
+    from solo_bg.core.instances import Instances
     from solo_bg.core.results import as_instances
     from solo_bg.draw.compose import eliminate_background
     from solo_bg.draw.show import show_result_ins
     from solo_bg.errors import ImageError, SetupError
     from solo_bg.models.segmenter import Segmenter
+    from solo_bg.options import Options
+    from solo_bg.records import Record
+    from solo_bg.runs.run import eliminate_folder
+    from solo_bg.sources.base import InputImage, Source
+    from solo_bg.sources.base import InputImage as Picture
 
 __version__ = '0.1.0'
 __all__ = [
     'ImageError',
+    'InputImage',
     'Instances',
+    'Options',
     'Picture',
+    'Record',
     'Segmenter',
     'SetupError',
+    'Source',
     'as_instances',
     'eliminate_background',
+    'eliminate_folder',
     'show_result_ins',
 ]
 
-HOMES = {
-    'ImageError': 'errors',
-    'Instances': 'core.instances',
-    'Picture': 'core.instances',
-    'Segmenter': 'models.segmenter',
-    'SetupError': 'errors',
-    'as_instances': 'core.results',
-    'eliminate_background': 'draw.compose',
-    'show_result_ins': 'draw.show',
+PUBLIC = {  # public name -> 'module:attribute'
+    'ImageError': 'errors:ImageError',
+    'InputImage': 'sources.base:InputImage',
+    'Instances': 'core.instances:Instances',
+    'Options': 'options:Options',
+    'Picture': 'sources.base:InputImage',  # its name before 0.2
+    'Record': 'records:Record',
+    'Segmenter': 'models.segmenter:Segmenter',
+    'SetupError': 'errors:SetupError',
+    'Source': 'sources.base:Source',
+    'as_instances': 'core.results:as_instances',
+    'eliminate_background': 'draw.compose:eliminate_background',
+    'eliminate_folder': 'runs.run:eliminate_folder',
+    'show_result_ins': 'draw.show:show_result_ins',
 }
 
 mmcv_ops.install()
 
 
 def __getattr__(name: str) -> Any:
-    if name not in HOMES:
+    if name not in PUBLIC:
         raise AttributeError(f'module solo_bg has no attribute {name!r}')
-    return getattr(import_module(f'solo_bg.{HOMES[name]}'), name)
+    module, _, attribute = PUBLIC[name].partition(':')
+    return getattr(import_module(f'solo_bg.{module}'), attribute)
 
 
 def __dir__() -> list[str]:

@@ -1,95 +1,91 @@
-"""The one line, over many images: read -> segment -> compose -> write, once, and never back."""
+"""The one line, over many images: load -> segment -> compose -> write, once, and never back.
+
+Each stage takes one type and gives the next stage's, or the image's `Record` where its way ends early.
+"""
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import traceback
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from solo_bg.coco.carry_over import carry_over, keep_all, predictions
 from solo_bg.coco.dataset import Entry, Labels
-from solo_bg.core.instances import Instances, Picture
+from solo_bg.core.instances import Instances
 from solo_bg.disk.files import encode_image, read_bytes, write_all
-from solo_bg.disk.inputs import MAX_PIXELS, ImageFile, output_names
+from solo_bg.disk.inputs import ImageFile, output_names
 from solo_bg.disk.pixels import decode_image
 from solo_bg.draw.backgrounds import random_of, zero
 from solo_bg.draw.compose import replace_background
 from solo_bg.draw.styles import MASK_STYLES, load_style
-from solo_bg.errors import ImageError, ran_out_of_memory
-from solo_bg.runs.journal import Memory, Record
-from solo_bg.sources.base import Source
+from solo_bg.errors import ImageError, SetupError, is_fatal, ran_out_of_memory
+from solo_bg.options import Options
+from solo_bg.records import EarlierResults, Record
+from solo_bg.sources.base import InputImage, Source
+from solo_bg.workers import ahead, map_in_batches, single_threaded_pool
 
-MOST_AHEAD = 8  # images read or drawn that wait on either side of the model, beside a batch
-if TYPE_CHECKING:
-    from solo_bg.draw.fills import Fill
-
-T = TypeVar('T')
-R = TypeVar('R')
+MAX_AHEAD = 8  # images, besides a batch, that wait on either side of the model
+WINDOW = 4  # batches among which images of one shape are sought
 
 
 @dataclass(frozen=True)
-class Options:
-    """What is kept, what is drawn, and how it is written. The command line's help says what each means."""
-
-    out: Path
-    styles: Sequence[str] = ('eliminated', 'overlay')
-    score_thr: float = 0.3
-    classes: Sequence[str] | None = None
-    sort_by_density: bool = False
-    on_empty: str = 'skip'
-    fill: Fill = zero
-    dilate: int = 0
-    seed: int = 0
-    missed: str = 'keep'
-    min_recall: float = 0.5
-    min_iou: float = 0.0
-    batch_size: int = 1
-    workers: int = 2
-    max_pixels: int = MAX_PIXELS
-    format: str = 'png'
-    quality: int = 95
-
-    def output(self, style: str, name: str) -> str:
-        """The path of one picture, relative to `out`."""
-        lossy_alpha = style == 'cutout' and self.format == 'jpg'
-        return f'{style}/{name}.{"png" if style in MASK_STYLES or lossy_alpha else self.format}'
-
-
-@dataclass
 class Job:
-    """An image under way, with what is known of it so far."""
+    """An image to do, and the name of its results."""
 
     image: ImageFile
     name: str
-    key: str = ''
-    record: Record | None = None
-    picture: Picture | None = None
-    instances: Instances | None = None
-    drawn: dict[str, np.ndarray[Any, Any]] | None = None
-    kept: dict[str, int] = field(default_factory=dict)
-    foreground: float = 0.0
-    seconds: float = 0.0
-    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An image that was read and preprocessed. `key`: see `Record`. `seconds`: spent so far."""
+
+    job: Job
+    key: str
+    image: InputImage
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """An image and its instances, on the source's device."""
+
+    job: Job
+    key: str
+    image: InputImage
+    instances: Instances
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which instances stay, and what is known of the image's annotations.
+
+    `entry` and `annotations` are the image's for annotations.json; `iou` and `decisions` as in `Record`.
+    """
+
+    instances: Instances
+    entry: Entry
+    annotations: list[Entry]
     iou: float | None = None
     decisions: dict[str, list[Any]] = field(default_factory=dict)
-    entry: Entry = field(default_factory=dict)
-    annotations: list[Entry] = field(default_factory=list)
 
-    @property
-    def status(self) -> str:
-        if self.error:
-            return 'error'
-        return ('ok' if self.foreground else 'empty') if self.drawn is not None else 'rejected'
+
+@dataclass(frozen=True)
+class Composed:
+    """The pictures of an image, on the host, by style; and its record so far."""
+
+    job: Job
+    pictures: dict[str, NDArray[Any]]
+    record: Record
+    carried: tuple[Entry, list[Entry]]
 
 
 def run(
@@ -98,98 +94,55 @@ def run(
     options: Options,
     labels: Labels | None = None,
     names: Sequence[str] | None = None,
-    journal: Memory | None = None,
+    earlier: EarlierResults | None = None,
 ) -> Iterator[Record]:
     """Do all images; yield what became of each, in order.
 
-    The model runs in the calling thread. Reading and preparing for it, and composing, encoding and writing after it,
-    happen in `options.workers` threads, a batch and a few images ahead of it and behind it. An image that fails is an
-    `error`; the others go on.
+    The source runs in the calling thread. Loading ahead of it, and composing and writing behind it, happen in
+    `options.workers` threads. An image that fails is an `error`, and the others go on.
 
     Args:
-        labels: every image must be among them, and its annotations are carried over.
-        names: of the results, one an image; made of `images` alone if not given.
-        journal: of earlier runs: what it knows to be made already is not made again.
+        labels: the annotations to carry over; every image must be among them.
+        names: names of the results, one for each image (default: made from `images`).
+        earlier: results of earlier runs; what was made in the same way is not made again.
+
+    Raises:
+        SetupError: the source cannot work at all.
     """
     jobs = (Job(image, name) for image, name in zip(images, names or output_names(images), strict=True))
-    depth = min(options.workers, MOST_AHEAD) + options.batch_size
+    size = options.batch_size
+    depth = min(options.workers, MAX_AHEAD) + size
+    window = size if size == 1 else WINDOW * size
     with single_threaded_pool(options.workers) as pool:
-        read_jobs = ahead(pool, lambda job: read(job, source, options, labels, journal), jobs, depth)
-        found_jobs = (job for batch in batches(read_jobs, options.batch_size) for job in segment(batch, source))
-        yield from ahead(pool, lambda job: write(compose(job, options), options, journal), found_jobs, depth)
+        loaded = ahead(pool, lambda job: load(job, source, options, labels, earlier), jobs, depth)
+        segmented = map_in_batches(
+            lambda batch: segment(batch, source), loaded, size, lambda item: batch_shape(item, source), window
+        )
+        yield from ahead(pool, lambda item: write(compose(item, options), options, earlier), segmented, depth)
 
 
-@contextmanager
-def single_threaded_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Workers in each of which torch computes with one thread: the model has the others.
-
-    Torch keeps the number for every thread that begins, so it is put back in the end.
-    """
-    threads = torch.get_num_threads()
+def load(
+    job: Job, source: Source, options: Options, labels: Labels | None, earlier: EarlierResults | None
+) -> Loaded | Record:
+    """Read, decode and preprocess one image; its record where its results exist already."""
+    start, key = time.perf_counter(), ''
     try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            try:
-                yield pool
-            except BaseException:  # an interrupt: what has begun ends, what waits does not begin
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-    finally:
-        torch.set_num_threads(threads)
-
-
-def ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[R]:
-    """`map(work, items)` in order, in the pool's threads, with at most `depth` items under way."""
-    under_way: deque[Future[R]] = deque()
-    for item in items:
-        under_way.append(pool.submit(work, item))
-        if len(under_way) > depth:
-            yield under_way.popleft().result()
-    while under_way:
-        yield under_way.popleft().result()
-
-
-def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items in lists of `size`, the last perhaps shorter."""
-    items = iter(items)
-    while batch := list(itertools.islice(items, size)):
-        yield batch
-
-
-@contextmanager
-def step(jobs: Sequence[Job]) -> Iterator[None]:
-    """Time one step, and note an ImageError as the jobs' own."""
-    start = time.perf_counter()
-    try:
-        yield
-    except ImageError as error:
-        for job in jobs:
-            job.error = str(error)
-    except (MemoryError, RuntimeError) as error:
-        if not ran_out_of_memory(error):
-            raise
-        for job in jobs:
-            job.error = f'memory ran out: {error}'
-    for job in jobs:
-        job.seconds += (time.perf_counter() - start) / len(jobs)
-
-
-def read(job: Job, source: Source, options: Options, labels: Labels | None, journal: Memory | None) -> Job:
-    with step([job]):
         data = read_bytes(job.image.path, options.max_pixels)
-        if journal:
-            job.key = journal.key(data)
-            job.record = find_made(journal, job, options)
-        if job.record:
-            return job
+        if earlier:
+            key = earlier.key(data)
+            if made := find_made(earlier, job, key, options):
+                return made
         pixels, shown = decode_image(data, options.max_pixels), job.image.shown
         annotated = labels(shown, (pixels.shape[0], pixels.shape[1])) if labels else None
-        job.picture = source.prepare(Picture(job.name, shown, pixels, annotated=annotated))
-    return job
+        image = source.prepare(InputImage(job.name, shown, pixels, annotated=annotated))
+    except Exception as error:
+        return failed(job, key, error, start)
+    return Loaded(job, key, image, time.perf_counter() - start)
 
 
-def find_made(journal: Memory, job: Job, options: Options) -> Record | None:
-    """What the journal says of this input, if its pictures are where they would be written now."""
-    record = journal.find(job.image.shown, job.key)
+def find_made(earlier: EarlierResults, job: Job, key: str, options: Options) -> Record | None:
+    """The earlier record of this input, if its pictures are where they would be written now."""
+    record = earlier.find(job.image.shown, key)
     if not record or any(
         path != options.output(style, job.name) or not os.path.isfile(options.out / path)
         for style, path in record.outputs.items()
@@ -198,61 +151,92 @@ def find_made(journal: Memory, job: Job, options: Options) -> Record | None:
     return record
 
 
-def segment(batch: list[Job], source: Source) -> list[Job]:
-    """Find the instances of those that were read. If they fail together, each half of them is tried."""
-    good = [job for job in batch if job.picture is not None]
-    if good:
-        with step(good):
-            for job, instances in zip(good, source([job.picture for job in good if job.picture]), strict=True):
-                job.instances = instances
-    if len(good) > 1 and good[0].error:
-        for job in good:
-            job.error = None
-        segment(good[: len(good) // 2], source)
-        segment(good[len(good) // 2 :], source)
-    return batch
+def batch_shape(item: Loaded | Record, source: Source) -> Hashable:
+    return source.batch_shape(item.image) if isinstance(item, Loaded) else None
 
 
-def compose(job: Job, options: Options) -> Job:
-    """Choose what is kept and draw it where the masks are; the pictures leave the device here."""
-    if job.picture is None or job.instances is None:
-        return job
-    with step([job]):
-        keep = choose(job, job.picture, job.instances, options)
-        image = torch.from_numpy(job.picture.pixels).to(keep.device)
-        job.kept = keep.count_by_class()
-        job.foreground = int(keep.foreground.count_nonzero()) / keep.union.numel()
-        if job.iou is None or job.iou >= options.min_iou:
-            if not job.foreground and options.on_empty == 'copy' and job.picture.annotated:  # all stays, labels too
-                job.annotations, job.decisions = keep_all(job.picture.annotated, options.classes), {}
-            draw = load_style if job.foreground or options.on_empty == 'black' else copy_style
-            wanted = options.styles if job.foreground or options.on_empty != 'skip' else ()
-            pictures = {style: draw(style)(image, keep) for style in wanted}
-            if 'eliminated' in pictures and options.fill is not zero and draw is load_style:
-                background = options.fill(image, random_of(options.seed, job.image.path.name))
-                pictures['eliminated'] = replace_background(image, keep.foreground, background)
-            job.drawn = {style: picture.cpu().numpy() for style, picture in pictures.items()}
-        job.picture = job.instances = None  # the masks may be on the GPU
-    return job
+def segment(batch: Sequence[Loaded | Record], source: Source) -> list[Segmented | Record]:
+    """Find the instances of those that were loaded. If a batch fails, each half of it is tried."""
+    items = [item for item in batch if isinstance(item, Loaded)]
+    if not items:
+        return [item for item in batch if isinstance(item, Record)]
+    start = time.perf_counter()
+    try:
+        found = source([item.image for item in items])
+    except Exception as error:
+        if len(items) == 1:
+            return [failed(items[0].job, items[0].key, error, start - items[0].seconds)]
+        reraise_if_fatal(error)
+        middle = len(items) // 2
+        return [*segment(items[:middle], source), *segment(items[middle:], source)]
+    share = (time.perf_counter() - start) / len(items)
+    return [
+        Segmented(item.job, item.key, item.image, instances, item.seconds + share)
+        for item, instances in zip(items, found, strict=True)
+    ]
 
 
-def choose(job: Job, picture: Picture, instances: Instances, options: Options) -> Instances:
-    """Which instances stay, the annotations having had their say; notes what leaves with the picture."""
+def compose(item: Segmented | Record, options: Options) -> Composed | Record:
+    """Choose what is kept and draw it on the masks' device; the pictures leave the device here."""
+    if isinstance(item, Record):
+        return item
+    start = time.perf_counter() - item.seconds
+    try:
+        choice = choose(item, options)
+        foreground = int(choice.instances.foreground.count_nonzero()) / choice.instances.union.numel()
+        classes = choice.instances.count_by_class()
+        record = Record(
+            input=item.job.image.shown,
+            status='ok' if foreground else 'empty',
+            instances=sum(classes.values()),
+            classes=classes,
+            foreground=round(foreground, 6),
+            iou=None if choice.iou is None else round(choice.iou, 6),
+            decisions=choice.decisions,
+            key=item.key,
+        )
+        if choice.iou is not None and choice.iou < options.min_iou:
+            pictures, record = {}, replace(record, status='rejected')
+        else:
+            if not foreground and options.on_empty == 'copy' and item.image.annotated:  # the whole image stays
+                choice = replace(choice, annotations=keep_all(item.image.annotated, options.classes))
+                record = replace(record, decisions={})
+            pictures = draw(item, choice.instances, bool(foreground), options)
+    except Exception as error:
+        return failed(item.job, item.key, error, start)
+    record = replace(record, seconds=time.perf_counter() - start)
+    return Composed(item.job, pictures, record, (choice.entry, choice.annotations))
+
+
+def choose(item: Segmented, options: Options) -> Choice:
+    """Select instances by score and class, and reconcile them with the image's annotations."""
+    instances, annotated = item.instances, item.image.annotated
     known = instances.class_names or instances.names
     classes = None if options.classes is None else [name for name in options.classes if name in known]
     keep = instances.select(options.score_thr, classes)
-    if picture.annotated:
+    if annotated:
         rules = options.missed, options.min_recall, options.classes, options.dilate
-        carried = carry_over(keep, picture.annotated, *rules)
-        keep, job.iou, job.decisions = carried.instances, carried.iou, carried.decisions
-        job.entry, job.annotations = picture.annotated.image, carried.entries
+        carried = carry_over(keep, annotated, *rules)
+        choice = Choice(carried.instances, annotated.image, carried.entries, carried.iou, carried.decisions)
     else:
         height, width = instances.size
-        job.entry = {'height': height, 'width': width}
-        job.annotations = predictions(keep) if 'eliminated' in options.styles else []  # else nobody asks for them
-    if options.sort_by_density:
-        keep = keep.sort_by_area()
-    return keep.grow(options.dilate)
+        found = predictions(keep) if 'eliminated' in options.styles else []  # else annotations.json is not written
+        choice = Choice(keep, {'height': height, 'width': width}, found)
+    keep = choice.instances.sort_by_area() if options.sort_by_density else choice.instances
+    return replace(choice, instances=keep.grow(options.dilate))
+
+
+def draw(item: Segmented, keep: Instances, any_foreground: bool, options: Options) -> dict[str, NDArray[Any]]:
+    """The pictures by style: nothing, black ones or copies for an image without instances (`--on-empty`)."""
+    if not any_foreground and options.on_empty == 'skip':
+        return {}
+    copies = not any_foreground and options.on_empty == 'copy'
+    image = torch.from_numpy(item.image.pixels).to(keep.device)
+    pictures = {style: (copy_style if copies else load_style)(style)(image, keep) for style in options.styles}
+    if 'eliminated' in pictures and options.fill is not zero and not copies:
+        background = options.fill(image, random_of(options.seed, item.job.image.path.name))
+        pictures['eliminated'] = replace_background(image, keep.foreground, background)
+    return {style: picture.cpu().numpy() for style, picture in pictures.items()}
 
 
 def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:
@@ -264,34 +248,46 @@ def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:
     return lambda image, instances: image
 
 
-def write(job: Job, options: Options, journal: Memory | None = None) -> Record:
+def write(item: Composed | Record, options: Options, earlier: EarlierResults | None = None) -> Record:
     """Encode all pictures, then write them: all or none."""
-    if job.record:
-        return job.record
-    drawn = job.drawn or {}
-    outputs = {style: options.output(style, job.name) for style in drawn}
-    with step([job]):
+    if isinstance(item, Record):
+        return item
+    start, record = time.perf_counter() - item.record.seconds, item.record
+    outputs = {style: options.output(style, item.job.name) for style in item.pictures}
+    try:
         encoded = {
             outputs[style]: encode_image(picture, Path(outputs[style]).suffix, options.quality)
-            for style, picture in drawn.items()
+            for style, picture in item.pictures.items()
         }
-        if journal and outputs:
-            journal.begin(job.image.shown, outputs)
+        if earlier and outputs:
+            earlier.begin(record.input, outputs)
         write_all(options.out, encoded)
+    except Exception as error:
+        return failed(item.job, record.key, error, start)
     carried = None
-    if 'eliminated' in outputs and not job.error:
-        carried = {**job.entry, 'file_name': outputs['eliminated'].removeprefix('eliminated/')}, job.annotations
-    return Record(
-        input=job.image.shown,
-        status=job.status,
-        outputs={} if job.error else outputs,
-        instances=sum(job.kept.values()),
-        classes=job.kept,
-        foreground=round(job.foreground, 6),
-        seconds=round(job.seconds, 4),
-        error=job.error,
-        iou=None if job.iou is None else round(job.iou, 6),
-        decisions=job.decisions,
-        key=job.key,
-        carried=carried,
-    )
+    if 'eliminated' in outputs:
+        entry, annotations = item.carried
+        carried = {**entry, 'file_name': outputs['eliminated'].removeprefix('eliminated/')}, annotations
+    seconds = round(time.perf_counter() - start, 4)
+    return replace(record, outputs=outputs, seconds=seconds, carried=carried)
+
+
+def failed(job: Job, key: str, error: Exception, start: float) -> Record:
+    """The record of an image that failed. Errors that concern every image are raised again."""
+    reraise_if_fatal(error)
+    seconds = round(time.perf_counter() - start, 4)
+    where = None
+    if isinstance(error, ImageError):
+        reason = str(error)
+    elif ran_out_of_memory(error):
+        reason = f'memory ran out: {error}'
+    else:
+        reason = f'unexpected {type(error).__name__}: {error}'
+        where = ''.join(traceback.format_exception(error))
+    return Record(job.image.shown, 'error', seconds=seconds, error=reason, traceback=where, key=key)
+
+
+def reraise_if_fatal(error: Exception) -> None:
+    """Raise errors after which no image can be done: the set-up is wrong, or the device is lost."""
+    if isinstance(error, SetupError) or is_fatal(error):
+        raise error

@@ -13,8 +13,9 @@ from conftest import CHECKPOINT, CONFIG, ROOT
 
 from solo_bg import Segmenter, eliminate_background, pipeline
 from solo_bg.disk.inputs import list_images
+from solo_bg.options import Options
 from solo_bg.scenes import draw_scene
-from solo_bg.sources.base import Detector
+from solo_bg.sources.detector import Detector
 
 SEEDS = range(2_000_000, 2_000_040)  # training used 0..3999, the card's figures 1,000,000 and up
 ENOUGH = 0.8  # IoU of the union
@@ -52,7 +53,7 @@ def folder(scenes, tmp_path_factory):
 
 def run(segmenter, folder, out, backwards=False, **options):
     images = list_images([str(folder)])[:: -1 if backwards else 1]
-    records = list(pipeline.run(images, Detector(segmenter), pipeline.Options(out=out, on_empty='black', **options)))
+    records = list(pipeline.run(images, Detector(segmenter), Options(out=out, on_empty='black', **options)))
     assert {record.status for record in records} <= {'ok', 'empty'} and len(records) == 6
     return {path.relative_to(out): path.read_bytes() for path in out.rglob('*.png')}
 

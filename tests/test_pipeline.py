@@ -12,6 +12,7 @@ import torch
 from solo_bg import Instances, pipeline
 from solo_bg.disk import files, inputs
 from solo_bg.errors import ImageError
+from solo_bg.options import Options
 from solo_bg.sources.base import Source
 
 
@@ -46,7 +47,7 @@ def folder(tmp_path, rng):
 
 def run(folder, out, source=None, **options):
     images = inputs.list_images([str(folder)])
-    return list(pipeline.run(images, source or Bright(), pipeline.Options(out=out, **options)))
+    return list(pipeline.run(images, source or Bright(), Options(out=out, **options)))
 
 
 def tree(out):
@@ -174,7 +175,7 @@ def test_few_pictures_are_held_at_once(tmp_path, rng, monkeypatch):
     monkeypatch.setattr(
         pipeline, 'read_bytes', lambda path, *rest: opened.append(path) or files.read_bytes(path, *rest)
     )
-    options = pipeline.Options(out=tmp_path / 'out', workers=2)
+    options = Options(out=tmp_path / 'out', workers=2)
     next(iter(pipeline.run(inputs.list_images([str(tmp_path / 'in')]), Bright(), options)))
     assert len(opened) < 15
 
@@ -184,4 +185,7 @@ def test_masks_are_let_go_before_a_job_waits_to_be_written(folder, tmp_path, mon
     real = pipeline.write
     monkeypatch.setattr(pipeline, 'write', lambda job, *more: waiting.append(job) or real(job, *more))
     run(folder, tmp_path / 'out')
-    assert len(waiting) == 9 and all(job.instances is None for job in waiting)
+    kinds = [type(item).__name__ for item in waiting]
+    assert sorted(kinds) == ['Composed'] * 7 + ['Record'] * 2
+    composed = [item for item in waiting if isinstance(item, pipeline.Composed)]
+    assert not any(isinstance(value, (Instances, torch.Tensor)) for item in composed for value in vars(item).values())

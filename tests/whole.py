@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 
-from solo_bg.cli import assemble
 from solo_bg.cli import main as cli
 from solo_bg.core.instances import Instances
 from solo_bg.sources.base import Source
@@ -22,6 +21,13 @@ class Whole(Source):
 
     def __init__(self, after, folder):
         self.after, self.folder = sorted(after.iterdir()), folder
+
+    @classmethod
+    def build(cls, settings):
+        return cls(Path(settings.options['after']), Path(settings.options['folder']))
+
+    def describe(self):
+        return {}
 
     def prepare(self, picture):
         if picture.path.endswith('/0_first.png'):
@@ -42,6 +48,5 @@ class Whole(Source):
 
 if __name__ == '__main__':
     after, folder, *argv = sys.argv[1:]
-    assemble.open_model = lambda args: None
-    assemble.make_source = lambda *args: Whole(Path(after), Path(folder))
-    sys.exit(cli.main(['config', 'checkpoint', folder, *argv]))
+    options = ['--source', 'whole:Whole', '--source-options', f'after={after}', f'folder={folder}']
+    sys.exit(cli.main([folder, *argv, *options]))

@@ -22,8 +22,9 @@ from solo_bg import Instances, Segmenter
 from solo_bg import pipeline as line
 from solo_bg.disk.files import read_image
 from solo_bg.disk.inputs import ImageFile, list_images
+from solo_bg.options import Options
 from solo_bg.runs.journal import Journal
-from solo_bg.sources.base import Detector
+from solo_bg.sources.detector import Detector
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'tests'))
 import findable  # type: ignore[import-not-found]
@@ -116,11 +117,11 @@ def our_line(segmenter: Segmenter, out: Path, score_thr: float = 0.3) -> Work:
     def work(images: Sequence[ImageFile]) -> None:
         out.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out) as folder:
-            options = line.Options(
+            options = Options(
                 out=Path(folder), score_thr=score_thr, batch_size=8 if segmenter.device.type == 'cuda' else 1
             )
             journal = Journal(options.out)
-            for record in line.run(images, Detector(segmenter), options, journal=journal):
+            for record in line.run(images, Detector(segmenter), options, earlier=journal):
                 assert not record.error, record.error
                 journal.add(record)
             journal.close()
@@ -134,8 +135,8 @@ def model_alone(segmenter: Segmenter, images: Sequence[ImageFile]) -> Work:
     size = 8 if segmenter.device.type == 'cuda' else 1
 
     def work(images: Sequence[ImageFile]) -> None:
-        for batch in line.batches(images, size):
-            segmenter.segment([prepared[image.path] for image in batch])
+        for start in range(0, len(images), size):
+            segmenter.segment([prepared[image.path] for image in images[start : start + size]])
         if segmenter.device.type == 'cuda':
             torch.cuda.synchronize()
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from solo_bg.cli.assemble import CHECKPOINTS, fetch_weights
 from solo_bg.errors import SetupError
 from solo_bg.models import zoo
+from solo_bg.models.find import CHECKPOINTS, fetch_weights
 
 
 def show(folder: Path) -> None:

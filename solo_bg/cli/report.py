@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from solo_bg.disk.inputs import ImageFile
-    from solo_bg.pipeline import Options
-    from solo_bg.runs.journal import Record
+    from solo_bg.options import Options
+    from solo_bg.records import Record
 
 REASONS_SHOWN = 5
 ALWAYS_SHOWN = ('done', 'empty', 'failed')  # in the summary, be there any or not

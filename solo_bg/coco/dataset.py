@@ -9,7 +9,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle
 
 from solo_bg.core.instances import Instances
+from solo_bg.disk.files import read_json
 from solo_bg.errors import ImageError, SetupError
 
 Entry = dict[str, Any]  # of `images` or of `annotations`
@@ -45,6 +46,14 @@ class Annotations:
         self.of_image: dict[Any, list[Entry]] = defaultdict(list)
         for annotation in coco['annotations']:
             self.of_image[annotation['image_id']].append(annotation)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Annotations:
+        """Read a JSON file. Raises SetupError as above, or where it cannot be read; the message names the path."""
+        try:
+            return cls(read_json(path))
+        except SetupError as error:
+            raise SetupError(f'{path}: {error}') from error
 
     def match(self, names: Mapping[str, str]) -> Matches:
         """Which image file is which entry: by path, else by base name; either where it is unique on both sides.

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from solo_bg.core import masks as mask_ops
@@ -17,26 +14,7 @@ from solo_bg.core.crops import Crops
 from solo_bg.core.masks import Box
 
 if TYPE_CHECKING:
-    from solo_bg.coco.dataset import Labelled
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One image on its way through the line.
-
-    Attributes:
-        name: where its results go, relative to a style's folder, without the suffix.
-        path: where it came from, as the user gave it.
-        pixels: uint8 (H, W, 3), BGR, EXIF orientation applied.
-        prepared: what the mask source made of the pixels while others were in the model, if it does such a thing.
-        annotated: what is annotated in it, if annotations were given.
-    """
-
-    name: str
-    path: str
-    pixels: NDArray[np.uint8]
-    prepared: Any = None
-    annotated: Labelled | None = None
+    pass
 
 
 class Instances:

@@ -7,13 +7,22 @@ same device, (H, W, 3) or a single colour (3,). The same image and seed give the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from solo_bg.disk.inputs import MAX_PIXELS
+from solo_bg.errors import ImageError, SetupError
+
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.random import Generator
+    from numpy.typing import NDArray
     from torch import Tensor
+
+    from solo_bg.disk.inputs import ImageFile
 
     Fill = Callable[[Tensor, Generator], Tensor]
 
@@ -34,3 +43,40 @@ def load_fill(name: str) -> Fill:
     module, function = FILLS[name].split(':')
     fill: Fill = getattr(import_module(module), function)
     return fill
+
+
+def one_fill(name: str, images: Sequence[ImageFile] | None = None, max_pixels: int = MAX_PIXELS) -> Fill:
+    """The fill of this name: of FILLS, `dataset-mean` (of `images`), `R,G,B` or `dir:PATH`.
+
+    Pictures of more than `max_pixels` do not count in the mean; one that a fill draws is an ImageError.
+    """
+    from solo_bg.disk.files import mean_colour
+    from solo_bg.disk.inputs import list_images
+    from solo_bg.draw import backgrounds
+    from solo_bg.draw.fills import COLOUR, FILLS, GIVEN, load_fill
+
+    if name in FILLS:
+        return load_fill(name)
+    if name == 'dataset-mean' and images is None:
+        raise SetupError('the mean of the data set is known offline only; give it here as R,G,B')
+    if name == 'dataset-mean':
+        return backgrounds.Colour(mean_colour((image.path for image in images or ()), max_pixels))
+    if COLOUR.fullmatch(name):
+        red, green, blue = map(int, name.split(','))
+        return backgrounds.Colour((blue, green, red))
+    if not name.startswith('dir:'):
+        raise SetupError(f'no fill is called {name!r}; expected one of {", ".join((*FILLS, *GIVEN))}')
+    pictures = list_images([name.removeprefix('dir:')])
+    if not pictures:
+        raise SetupError(f'no images in {name.removeprefix("dir:")} to fill the background with')
+    paths = [picture.path for picture in pictures]
+    return backgrounds.Pictures(len(paths), partial(read_picture, paths, max_pixels))
+
+
+def read_picture(paths: Sequence[Path], max_pixels: int, index: int) -> NDArray[np.uint8]:
+    from solo_bg.disk.files import read_image
+
+    try:
+        return read_image(paths[index], max_pixels)
+    except ImageError as error:
+        raise ImageError(f'its fill {error}') from error

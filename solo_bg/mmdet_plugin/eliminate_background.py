@@ -13,11 +13,11 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from numpy.typing import NDArray
 
-from solo_bg.cli.assemble import one_fill, open_annotations
 from solo_bg.coco.dataset import Annotations, Entry
 from solo_bg.core.masks import dilate
 from solo_bg.draw.backgrounds import random_of
 from solo_bg.draw.compose import replace_background
+from solo_bg.draw.fills import one_fill
 
 
 @TRANSFORMS.register_module()
@@ -70,7 +70,7 @@ class EliminateBackground(BaseTransform):
         self.labels = None if classes is None else {label_of(one, class_names) for one in classes}
         self.dilate = dilate
         self.seed = seed
-        self.annotations = open_annotations(Path(ann_file)) if ann_file else None
+        self.annotations = Annotations.from_file(Path(ann_file)) if ann_file else None
         self.entries = index_by_stem(self.annotations) if self.annotations else {}
         self.labels_in_file = self.labels
         if self.annotations and self.labels is not None and class_names is not None:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from solo_bg.cli.assemble import open_annotations
 from solo_bg.coco.dataset import Annotations, encode
 
 MOST = 1000  # proposals an image
@@ -39,7 +38,7 @@ class ForegroundIoU(BaseMetric):
 
     def __init__(self, ann_file: str, score_thr: float = 0.3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.annotations = open_annotations(Path(ann_file))
+        self.annotations = Annotations.from_file(Path(ann_file))
         self.images = {image['id']: image for image in self.annotations.coco['images']}
         self.score_thr = score_thr
 
@@ -74,7 +73,7 @@ class MaskProposalRecall(BaseMetric):
 
     def __init__(self, ann_file: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.coco = ground_truth(open_annotations(Path(ann_file)))
+        self.coco = ground_truth(Annotations.from_file(Path(ann_file)))
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         for sample in data_samples:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config, ConfigDict, DictAction
 
 from solo_bg.errors import SetupError
 from solo_bg.models import mmcv_ops
@@ -41,6 +42,18 @@ def load_config(
         if not config.get(key):
             raise SetupError(f'the config {config.filename or ""} has no `{key}`; expected a config of an mmdet model')
     return config
+
+
+def parse_cfg_options(given: Mapping[str, Any] | Sequence[str] | None) -> Mapping[str, Any]:
+    """`KEY=VALUE` texts, as `--cfg-options` takes them, as a dict; a dict as it is."""
+    if given is None or isinstance(given, Mapping):
+        return given or {}
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
+    try:
+        return parser.parse_args(['--cfg-options', *given]).cfg_options
+    except (AssertionError, ValueError) as error:
+        raise SetupError(f'--cfg-options {" ".join(given)} cannot be read: {error}') from error
 
 
 def array_pipeline(config: Config) -> list[ConfigDict]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,10 +20,11 @@ from numpy.typing import NDArray
 
 from solo_bg.core.instances import Instances
 from solo_bg.core.results import as_instances
+from solo_bg.disk.files import digest
 from solo_bg.errors import ImageError, SetupError, ran_out_of_memory
 from solo_bg.models import mmcv_ops
 from solo_bg.models.checkpoint import load_checkpoint, load_weights
-from solo_bg.models.config import array_pipeline, choose_head, find_class_names, load_config
+from solo_bg.models.config import array_pipeline, choose_head, find_class_names, load_config, parse_cfg_options
 from solo_bg.solo.decode import smaller_steps
 
 mmcv_ops.install()
@@ -47,7 +49,7 @@ class Segmenter:
         config: a config file, or mmengine's `Config`. A config file is Python code: run only those you trust.
         checkpoint: its weights.
         device: `auto` (CUDA where there is one, else the CPU), `cpu`, `cuda` or `cuda:N`.
-        cfg_options: overrides of the config, as mmdet's `--cfg-options`.
+        cfg_options: overrides of the config, as mmdet's `--cfg-options`: a dict, or `KEY=VALUE` texts.
         precision: `fp32`, `bf16`, `fp16` (the last two under autocast), or `auto`: fp32 on the CPU, fp16 on CUDA.
         lazy: use this package's head for a config that names one of mmdet's SOLO heads: the same answers, rounding
             aside, several times faster. False gives mmdet's own.
@@ -68,14 +70,14 @@ class Segmenter:
         config: str | Path | Config,
         checkpoint: str | Path,
         device: str | torch.device = 'auto',
-        cfg_options: Mapping[str, Any] | None = None,
+        cfg_options: Mapping[str, Any] | Sequence[str] | None = None,
         precision: str = 'auto',
         lazy: bool = True,
         trust_checkpoint: bool = False,
     ) -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
-        self.config = load_config(config, cfg_options)
+        self.config = load_config(config, parse_cfg_options(cfg_options))
         self.checkpoint = Path(checkpoint)
         self.lazy = choose_head(self.config, lazy)
         weights = load_checkpoint(checkpoint, trust_checkpoint)
@@ -188,6 +190,12 @@ class Segmenter:
             height, width = image.shape[:2]
             raise ImageError(f'{width}x{height} pixels cannot be brought to the model: {error.err}') from error
         return prepared
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that the masks depend on besides the image."""
+        config = hashlib.sha256(self.config.pretty_text.encode()).hexdigest()
+        weights = {'config': config, 'checkpoint': digest(self.checkpoint)}
+        return {**weights, 'precision': self.precision, 'lazy': self.lazy}
 
     def padded_shape(self, inputs: torch.Tensor) -> tuple[int, int]:
         """Height and width that the model's preprocessor pads one image, (3, h, w), to."""

@@ -5,16 +5,15 @@ A line counts once it is whole, and the last line of an input counts. `manifest.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from solo_bg.errors import ImageError, SetupError
+from solo_bg.records import MANIFEST_FIELDS, EarlierResults, Record
 from solo_bg.runs.shards import WHOLE, Shard
 
 MANIFEST = 'manifest.jsonl'
@@ -25,52 +24,6 @@ OF_A_SHARD = re.compile(r'manifest-\d{5,}-of-\d{5,}\.jsonl')
 UNMATCHED = ('missing', 'unlabelled')  # that the annotations and the images do not share
 FORGOTTEN = 'forgotten'  # takes back an earlier line; its pictures are to be deleted, or to be made
 START = b'{"input": '
-
-
-@dataclass(frozen=True)
-class Record:
-    """A line of the manifest.
-
-    Attributes:
-        input: INPUT joined with the path below it.
-        status: `ok`, `empty` (no instance was kept), `rejected` (it agrees too little with its annotations),
-            `unlabelled` (it is not in the annotations), `missing` (it is there, but no such image) or `error`.
-        outputs: style -> path relative to OUT.
-        instances: how many were kept.
-        classes: class name -> how many were kept.
-        foreground: the union's share of the pixels, 0 to 1.
-        seconds: spent on this image in reading, segmenting (its share of the batch), composing and writing.
-        error: why it failed, else None.
-        iou: of what was found with what is annotated; None without annotations.
-        decisions: what was done with annotations that the masks miss: rule -> ids; `by its box`: those that have no
-            segmentation.
-        key: SHA-256 of the input and of all that the pictures depend on: while it stays, they need not be made again.
-        carried: for annotations.json, not in the manifest: the image's entry and its annotations'.
-        before: made by an earlier run; not in the manifest.
-    """
-
-    input: str
-    status: str
-    outputs: dict[str, str] = field(default_factory=dict)
-    instances: int = 0
-    classes: dict[str, int] = field(default_factory=dict)
-    foreground: float = 0.0
-    seconds: float = 0.0
-    error: str | None = None
-    iou: float | None = None
-    decisions: dict[str, list[Any]] = field(default_factory=dict)
-    key: str = ''
-    carried: tuple[dict[str, Any], list[dict[str, Any]]] | None = None
-    before: bool = False
-
-    def facts(self) -> dict[str, Any]:
-        """What the manifest says."""
-        facts = asdict(replace(self, carried=None))
-        del facts['carried'], facts['before']
-        return facts
-
-
-FIELDS = [one.name for one in fields(Record) if one.name not in ('carried', 'before')]
 
 
 class Lines:
@@ -170,27 +123,7 @@ class Lines:
         self._end += len(line)
 
 
-class Memory:
-    """What earlier runs made: input -> record."""
-
-    def __init__(self, run_key: str = '', records: Mapping[str, Record] | None = None) -> None:
-        self.run_key = run_key
-        self.known = records or {}
-
-    def begin(self, name: str, outputs: Mapping[str, str]) -> None:
-        """Pictures of this input are about to be written."""
-
-    def key(self, data: bytes) -> str:
-        """Of an input that consists of these bytes."""
-        return hashlib.sha256(f'{self.run_key} {hashlib.sha256(data).hexdigest()}'.encode()).hexdigest()
-
-    def find(self, name: str, key: str) -> Record | None:
-        """What was made of this input, if it was made in the same way and did not fail."""
-        record = self.known.get(name)
-        return record if record and record.key == key else None
-
-
-class Journal(Memory):
+class Journal(EarlierResults):
     """What is known of each input of OUT, and where what becomes known is written.
 
     Args:
@@ -216,7 +149,7 @@ class Journal(Memory):
             facts = records.get(name)
             if facts.get('status') in (None, FORGOTTEN, 'error') or not facts.get('key'):
                 continue
-            facts = {known: facts[known] for known in FIELDS if known in facts}
+            facts = {known: facts[known] for known in MANIFEST_FIELDS if known in facts}
             if 'eliminated' not in facts['outputs']:
                 yield Record(**facts, before=True)
             elif (label := labels.get(name)).get('key') == facts['key']:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import platform
@@ -10,47 +9,45 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import solo_bg
 from solo_bg.disk.files import digest
 from solo_bg.disk.inputs import list_images
 from solo_bg.draw.backgrounds import Colour, Mix
+from solo_bg.sources import choose_source
 
 if TYPE_CHECKING:
     from solo_bg.draw.fills import Fill
-    from solo_bg.models.segmenter import Segmenter
-    from solo_bg.pipeline import Options
+    from solo_bg.options import Options
+    from solo_bg.runs.settings import Settings
+    from solo_bg.sources.base import Source
 
-NO_MATTER = (
-    'out',
-    'fill',
-    'workers',
-    'max_pixels',
-)  # options that change no pixel, and the fill, which is described by itself
+# options that change no pixel, and the fill, which is described by itself
+LEFT_OUT = ('out', 'fill', 'workers', 'max_pixels')
 
 
-def describe(args: argparse.Namespace, segmenter: Segmenter | None, options: Options) -> dict[str, Any]:
+def describe(settings: Settings, source: Source, options: Options) -> dict[str, Any]:
     """What run.json says at the start of a run.
 
-    `depends` is all that the results depend on beside the image; `key` is its SHA-256. The device and the number of
-    threads, which may round differently, are no part of it.
+    `depends` is everything that the results depend on besides the images; `key` is its SHA-256. The device and the
+    number of threads, which may round differently, are not part of it.
     """
-    import mmdet
     import torch
 
+    name, _ = choose_source(settings.source, settings.config)
     depends = {
         'solo_bg': solo_bg.__version__,
-        'source': args.source,
-        'options': {one.name: getattr(options, one.name) for one in fields(options) if one.name not in NO_MATTER},
-        'fill': describe_fills(args, options.fill),
-        'annotations': digest(args.ann) if args.ann else None,
-        'model': describe_model(segmenter) if segmenter else None,
+        'source': {'name': name, **source.describe()},
+        'options': {one.name: getattr(options, one.name) for one in fields(options) if one.name not in LEFT_OUT},
+        'fill': describe_fills(settings, options.fill),
+        'annotations': digest(settings.ann) if settings.ann else None,
     }
     return {
         'command': sys.argv,
-        'versions': {'solo_bg': solo_bg.__version__, 'torch': torch.__version__, 'mmdet': mmdet.__version__},
-        'device': str(segmenter.device) if segmenter else 'cpu',
+        'versions': {'solo_bg': solo_bg.__version__, 'torch': torch.__version__, 'mmdet': installed_mmdet()},
+        'device': source.device,
         'threads': torch.get_num_threads(),
         'workers': options.workers,
         'key': hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest(),
@@ -61,17 +58,24 @@ def describe(args: argparse.Namespace, segmenter: Segmenter | None, options: Opt
     }
 
 
-def describe_model(segmenter: Segmenter) -> dict[str, Any]:
-    config = hashlib.sha256(segmenter.config.pretty_text.encode()).hexdigest()
-    weights = {'config': config, 'checkpoint': digest(segmenter.checkpoint)}
-    return {**weights, 'precision': segmenter.precision, 'lazy': segmenter.lazy}
+def installed_mmdet() -> str | None:
+    """The version of the installed mmdet, upstream's or the fork's; None if there is none."""
+    for name in ('mmdet', 'onedl-mmdetection'):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return None
 
 
-def describe_fills(args: argparse.Namespace, fill: Fill) -> list[Any]:
+def describe_fills(settings: Settings, fill: Fill) -> list[Any]:
     """Each fill with its weight: by its name, a data set's mean by its colour, a folder by what its pictures are."""
     if isinstance(fill, Mix):
-        return [[describe_fill(name, one), weight] for (name, weight), one in zip(args.mix, fill.fills, strict=True)]
-    return [[describe_fill(args.fill or 'zero', fill), 1]]
+        return [
+            [describe_fill(name, one), weight]
+            for (name, weight), one in zip(settings.mix or (), fill.fills, strict=True)
+        ]
+    return [[describe_fill(settings.fill or 'zero', fill), 1]]
 
 
 def describe_fill(name: str, fill: Fill) -> Any:

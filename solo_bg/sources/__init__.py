@@ -1,0 +1,45 @@
+"""SOURCES: the mask sources that the command knows by name, one file each."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from solo_bg.errors import SetupError
+from solo_bg.sources.base import Source
+
+# name -> 'module:class', so that the command line lists the names without importing torch
+SOURCES = {
+    'model': 'solo_bg.sources.detector:Detector',
+    'gt': 'solo_bg.sources.annotated:Annotated',
+    'union': 'solo_bg.sources.union:Union',
+}
+
+
+def load_source(name: str) -> type[Source]:
+    """The class behind a name of SOURCES, or behind `module:Class`, a source of the user's own.
+
+    Raises:
+        SetupError: no such name, module or class, or a class that is no `Source`.
+    """
+    if name not in SOURCES and ':' not in name:
+        raise SetupError(f'no source is called {name!r}; expected one of {", ".join(SOURCES)}, or module:Class')
+    module, _, attribute = SOURCES.get(name, name).partition(':')
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise SetupError(f'the source {name} cannot be imported: {error}') from error
+    if not (isinstance(found, type) and issubclass(found, Source)):
+        raise SetupError(f'{name} is no mask source; expected a subclass of solo_bg.Source')
+    return found
+
+
+def choose_source(name: str | None, config: str) -> tuple[str, type[Source]]:
+    """The source named by `--source`; without a name the one that claims CONFIG, else the detector.
+
+    Returns:
+        its name and its class.
+    """
+    if name is None:
+        claimed = (known for known in SOURCES if load_source(known).claims(config))
+        name = next(claimed, 'model')
+    return name, load_source(name)

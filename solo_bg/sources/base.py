@@ -1,81 +1,136 @@
-"""SOURCES: where instances come from. A source takes a list of pictures and returns a list of `Instances`.
-
-A new source is one small subclass of `Source`, one entry here, and one subclass of the shared
-contract test.
-"""
+"""What a mask source is. Imports nothing heavy: the command line reads these classes before it imports torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from solo_bg.errors import SetupError
 
 if TYPE_CHECKING:
-    from solo_bg.core.instances import Instances, Picture
-    from solo_bg.models.segmenter import Segmenter
+    import numpy as np
+    from numpy.typing import NDArray
 
-SOURCES = {  # name -> 'module:class'
-    'model': 'solo_bg.sources.base:Detector',
-    'gt': 'solo_bg.sources.base:GroundTruth',
-    'union': 'solo_bg.sources.base:Union',
-}
+    from solo_bg.coco.dataset import Labelled
+    from solo_bg.core.instances import Instances
+
+
+@dataclass(frozen=True)
+class InputImage:
+    """One image on its way to a mask source.
+
+    Attributes:
+        name: where its results go: a path below a style's folder, without the suffix.
+        path: where it came from, as the user gave it.
+        pixels: uint8 (H, W, 3), BGR, EXIF orientation applied.
+        prepared: the source's preprocessed input, or None.
+        annotated: the image's annotations, or None.
+    """
+
+    name: str
+    path: str
+    pixels: NDArray[np.uint8]
+    prepared: Any = None
+    annotated: Labelled | None = None
+
+    def with_prepared(self, prepared: Any) -> InputImage:
+        return replace(self, prepared=prepared)
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """What the user chose for a mask source. Each source takes what it needs.
+
+    Attributes:
+        config: a config file, or the name of a known model.
+        checkpoint: its weights, or `auto`.
+        cfg_options: overrides of the config, `KEY=VALUE` each.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        stock_head: use mmdet's own SOLO head.
+        trust_checkpoint: load a checkpoint that holds more than data.
+        options: `--source-options`: name -> text.
+        annotated_classes: class names of the annotations; empty without annotations.
+    """
+
+    config: str = ''
+    checkpoint: str = ''
+    cfg_options: Sequence[str] = ()
+    device: str = 'auto'
+    precision: str = 'auto'
+    stock_head: bool = False
+    trust_checkpoint: bool = False
+    options: Mapping[str, str] = field(default_factory=dict)
+    annotated_classes: tuple[str, ...] = ()
 
 
 class Source:
-    """What the pipeline asks for masks.
+    """Where masks come from: a list of images in, one `Instances` for each image out.
+
+    A new source is a subclass in a file of its own, a row in `SOURCES`, and a subclass of the contract test.
 
     Attributes:
-        class_names: of all classes it can find.
+        needs_model: the command takes CONFIG and CHECKPOINT for this source.
+        needs_annotations: the command takes `--ann` for this source.
+        has_scores: its scores mean something; otherwise `--score-thr` does not apply.
+        option_defaults: the `--source-options` it takes, with their defaults. A default's type is the option's type.
+        class_names: all classes it can find.
+        device: where it computes and where its masks are: `cpu`, `cuda` or `cuda:N`.
     """
 
+    needs_model: ClassVar[bool] = False
+    needs_annotations: ClassVar[bool] = False
+    has_scores: ClassVar[bool] = True
+    option_defaults: ClassVar[Mapping[str, Any]] = {}
+
     class_names: tuple[str, ...] = ()
+    device: str = 'cpu'
 
-    def prepare(self, picture: Picture) -> Picture:
-        """Whatever can be done to one picture ahead of its turn, in another thread. Raises ImageError as below."""
-        return picture
+    @classmethod
+    def claims(cls, config: str) -> bool:
+        """Whether CONFIG alone selects this source, as the name of a published foreground model does."""
+        return False
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[Instances]:
-        """One `Instances` a picture, in order. Raises ImageError for a picture that it cannot use."""
+    @classmethod
+    def build(cls, settings: SourceSettings) -> Source:
+        """Make the source that the settings describe. Raises SetupError where they cannot be used."""
+        raise NotImplementedError
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that the masks depend on besides the image and its annotations, as JSON takes it.
+
+        `--resume` compares it with that of the earlier run, and run.json holds it.
+        """
+        raise NotImplementedError
+
+    def prepare(self, image: InputImage) -> InputImage:
+        """Preprocess one image ahead of its turn, in another thread. Raises ImageError as `__call__` does."""
+        return image
+
+    def batch_shape(self, image: InputImage) -> Hashable:
+        """Images with equal values share a batch."""
+        return image.pixels.shape[:2]
+
+    def __call__(self, images: Sequence[InputImage]) -> list[Instances]:
+        """Find the instances of each image, in order. Raises ImageError for an image that it cannot use."""
         raise NotImplementedError
 
 
-class Detector(Source):
-    """What a model finds."""
+def read_options(defaults: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+    """The source's options: the defaults, replaced by the given texts converted to the defaults' types.
 
-    def __init__(self, segmenter: Segmenter) -> None:
-        self.segmenter = segmenter
-        self.class_names = segmenter.class_names
-
-    def prepare(self, picture: Picture) -> Picture:
-        return replace(picture, prepared=self.segmenter.prepare(picture.pixels))
-
-    def __call__(self, pictures: Sequence[Picture]) -> list[Instances]:
-        return self.segmenter.segment(
-            [picture.prepared or self.segmenter.prepare(picture.pixels) for picture in pictures]
-        )
-
-
-class GroundTruth(Source):
-    """What is annotated, crowd regions included."""
-
-    def __init__(self, class_names: Sequence[str]) -> None:
-        self.class_names = tuple(class_names)
-
-    def __call__(self, pictures: Sequence[Picture]) -> list[Instances]:
-        return [picture.annotated.instances for picture in pictures if picture.annotated]
-
-
-class Union(Source):
-    """What another source finds, and what is annotated."""
-
-    def __init__(self, source: Source, class_names: Sequence[str]) -> None:
-        self.source = source
-        self.class_names = tuple(dict.fromkeys((*source.class_names, *class_names)))
-
-    def prepare(self, picture: Picture) -> Picture:
-        return self.source.prepare(picture)
-
-    def __call__(self, pictures: Sequence[Picture]) -> list[Instances]:
-        annotated = [picture.annotated.instances for picture in pictures if picture.annotated]
-        found = self.source(pictures)
-        return [one.join(other.to(one.device)) for one, other in zip(found, annotated, strict=True)]
+    Raises:
+        SetupError: an unknown name, or a text that is no value of the type.
+    """
+    values = dict(defaults)
+    for name, text in given.items():
+        if name not in defaults:
+            known = ', '.join(defaults) or 'none'
+            raise SetupError(f'--source-options: this source has no option {name!r}; its options are: {known}')
+        kind = type(defaults[name])
+        try:
+            values[name] = text.lower() in ('1', 'true', 'yes') if kind is bool else kind(text)
+        except ValueError as error:
+            raise SetupError(f'--source-options: {name} expected {kind.__name__}, got {text!r}') from error
+    return values

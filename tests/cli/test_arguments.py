@@ -6,30 +6,34 @@ import pytest
 from solo_bg.cli.arguments import parse
 
 
+def settings(argv):
+    return parse(argv).settings
+
+
 def test_options_and_inputs_in_any_order():
-    args = parse(['-o', 'x', 'c.py', '--limit', '3', 'w.pth', 'a', '--quiet', 'b', '--styles', 'mask, labels'])
+    args = settings(['-o', 'x', 'c.py', '--limit', '3', 'w.pth', 'a', '--quiet', 'b', '--styles', 'mask, labels'])
     assert (args.config, args.checkpoint, args.inputs) == ('c.py', 'w.pth', ['a', 'b'])
-    assert args.limit == 3 and args.styles == ['mask', 'labels'] and args.quiet
+    assert args.limit == 3 and args.styles == ['mask', 'labels']
 
 
 def test_cfg_options_end_where_no_option_stands():
-    args = parse(['--cfg-options', 'a.b=1', 'c=[1,2]', 'c.py', 'w.pth', 'in', '--cfg-options', 'd=x'])
+    args = settings(['--cfg-options', 'a.b=1', 'c=[1,2]', 'c.py', 'w.pth', 'in', '--cfg-options', 'd=x'])
     assert args.cfg_options == ['a.b=1', 'c=[1,2]', 'd=x'] and args.inputs == ['in']
-    assert parse(['c.py', 'w.pth', 'in', '--cfg-options=a=1']).cfg_options == ['a=1']
+    assert settings(['c.py', 'w.pth', 'in', '--cfg-options=a=1']).cfg_options == ['a=1']
 
 
 def test_annotations_alone_take_inputs_only():
-    args = parse(['a', '--source', 'gt', '--ann', 'a.json', 'b', 'c'])
+    args = settings(['a', '--source', 'gt', '--ann', 'a.json', 'b', 'c'])
     assert args.inputs == ['a', 'b', 'c'] and str(args.ann) == 'a.json'
 
 
 def test_a_mix_of_every_kind_of_fill():
-    args = parse(['c', 'w', 'i', '--mix', 'zero:1,255,0,7:.5,dir:/a:b,c:2,dataset-mean:0'])
+    args = settings(['c', 'w', 'i', '--mix', 'zero:1,255,0,7:.5,dir:/a:b,c:2,dataset-mean:0'])
     assert args.mix == [('zero', 1.0), ('255,0,7', 0.5), ('dir:/a:b,c', 2.0), ('dataset-mean', 0.0)]
 
 
 def test_no_inputs_is_the_demo():
-    args = parse([])
+    args = settings([])
     assert args.config.endswith('configs/solo_bg_tiny.py') and args.inputs[0].endswith('demo/images')
 
 
@@ -54,7 +58,9 @@ def test_no_inputs_is_the_demo():
         (['c', 'w', 'i', '--resume', '--overwrite'], 'exclude each other'),
         (['c', 'w', 'i', '--ray-address', 'auto'], 'needs --engine ray'),
         (['c', 'w', 'i', '--dilate', '-1'], 'at least 0'),
-        (['c', 'w', 'i', '--source', 'union'], '--source needs --ann'),
+        (['c', 'w', 'i', '--source', 'union'], '--source union needs --ann'),
+        (['c', 'w', 'i', '--source', 'magic'], "no source is called 'magic'; expected one of model, gt"),
+        (['c', 'w', 'i', '--score-thr', 'abc'], "from 0 to 1, got 'abc'"),
         (['c', 'w', 'i', '--missed', 'drop', '--min-iou', '0.5'], '--missed, --min-iou needs --ann'),
         (['--source', 'gt', '--ann', 'a.json'], 'expected INPUT...'),
         (['c', 'w', 'i', '--on-empty', 'maybe'], 'invalid choice'),
@@ -87,4 +93,4 @@ def test_help_and_mistakes_are_answered_before_anything_heavy_is_imported(argv):
 
 
 def test_styles_named_twice_count_once():
-    assert parse(['c', 'w', 'i', '--styles', 'mask,cutout,mask']).styles == ['mask', 'cutout']
+    assert settings(['c', 'w', 'i', '--styles', 'mask,cutout,mask']).styles == ['mask', 'cutout']

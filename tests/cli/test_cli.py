@@ -16,9 +16,9 @@ from conftest import CHECKPOINT, CONFIG, ROOT
 from findable import save_weights
 from pycocotools.coco import COCO
 
-from solo_bg.cli import assemble, report
 from solo_bg.cli import main as cli
-from solo_bg.models import zoo
+from solo_bg.cli import report
+from solo_bg.models import find, zoo
 from solo_bg.scenes import draw_scene
 
 MODEL = [str(CONFIG), str(CHECKPOINT)]
@@ -47,7 +47,7 @@ def test_all_done_is_0(scenes, tmp_path, capsys):
     printed = capsys.readouterr()
     assert 'done' in printed.out and '2/2 images' in printed.err
     run = json.loads((tmp_path / 'out/run.json').read_text())
-    model = run['depends']['model']
+    model = run['depends']['source']
     assert (run['device'], model['precision'], model['lazy']) == ('cpu', 'fp32', True) and run['threads'] >= 1
     assert model['checkpoint'] == hashlib.sha256(CHECKPOINT.read_bytes()).hexdigest()
 
@@ -55,7 +55,7 @@ def test_all_done_is_0(scenes, tmp_path, capsys):
 def test_the_head_and_the_precision_can_be_chosen(scenes, tmp_path):
     options = ['--device', 'cpu', '--stock-head', '--precision', 'bf16', '--on-empty', 'black', '--quiet']
     assert cli.main([*MODEL, str(scenes), '-o', str(tmp_path / 'out'), *options]) == 0
-    model = json.loads((tmp_path / 'out/run.json').read_text())['depends']['model']
+    model = json.loads((tmp_path / 'out/run.json').read_text())['depends']['source']
     assert (model['precision'], model['lazy']) == ('bf16', False)
 
 
@@ -246,19 +246,19 @@ def test_a_config_by_name(scenes, tmp_path):
 def test_weights_that_are_there_are_taken(tmp_path, monkeypatch):
     model = zoo.find('solo_r50_fpn_1x_coco')
     (tmp_path / model.file_name).write_bytes(b'weights')
-    assert assemble.fetch_weights(model, tmp_path) == tmp_path / model.file_name
-    monkeypatch.setattr(assemble, 'fetch_weights', lambda model: f'weights of {model.name}')
+    assert find.fetch_weights(model, tmp_path) == tmp_path / model.file_name
+    monkeypatch.setattr(find, 'fetch_weights', lambda model: f'weights of {model.name}')
     config = str(model.config)
-    assert assemble.find_model(model.name, 'auto') == (config, f'weights of {model.name}')
-    assert assemble.find_model(config, 'auto') == (config, f'weights of {model.name}')
-    assert assemble.find_model(config, 'a.pth') == (config, 'a.pth')
-    assert assemble.find_model(model.name, 'a.pth') == (config, 'a.pth')
+    assert find.find_model(model.name, 'auto') == (config, f'weights of {model.name}')
+    assert find.find_model(config, 'auto') == (config, f'weights of {model.name}')
+    assert find.find_model(config, 'a.pth') == (config, 'a.pth')
+    assert find.find_model(model.name, 'a.pth') == (config, 'a.pth')
 
 
 def test_no_network_is_2_and_says_what_to_do(scenes, tmp_path, capsys, monkeypatch):
     model = replace(zoo.find('solo_r50_fpn_1x_coco'), weights='http://127.0.0.1:9/solo-2290a6b8.pth')
     monkeypatch.setattr(zoo, 'find', lambda name: model)
-    monkeypatch.setattr(assemble.fetch_weights, '__defaults__', (tmp_path,))
+    monkeypatch.setattr(find.fetch_weights, '__defaults__', (tmp_path,))
     assert cli.main(['solo_r50_fpn_1x_coco', 'auto', str(scenes), '-o', str(tmp_path / 'out')]) == 2
     error = capsys.readouterr().err
     assert 'http://127.0.0.1:9/solo-2290a6b8.pth cannot be reached' in error
@@ -289,7 +289,7 @@ def test_annotations_alone_need_no_model(data, tmp_path, capsys):
     assert [line['status'] for line in lines] == ['ok'] * 4 and all(line['iou'] == 1 for line in lines)
     assert set(lines[0]['classes']) <= {'round', 'other'}
     run_json = json.loads((tmp_path / 'out/run.json').read_text())
-    assert run_json['depends']['model'] is None and run_json['workers'] == 2
+    assert run_json['depends']['source'] == {'name': 'gt'} and run_json['workers'] == 2
 
 
 def test_files_and_annotations_that_do_not_meet(data, tmp_path, capsys):

@@ -208,7 +208,7 @@ def test_a_signal_ends_the_run_and_says_how_to_go_on(labelled, tmp_path, number,
     wait_for_lines(process, out, 5)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == code and '--resume goes on' in said
+    assert process.returncode == code and '--resume to continue' in said
     assert not list(out.rglob('.*.tmp'))
     assert main(*labelled, '--resume', out=out) == 1
     main(*labelled, out=tmp_path / 'quiet')
@@ -378,7 +378,7 @@ def test_a_run_on_ray_that_is_terminated_goes_on(labelled, tmp_path):
     wait_for_lines(process, out, 1)
     process.terminate()
     _, said = process.communicate(timeout=300)
-    assert process.returncode == 143 and '--resume goes on' in said, said
+    assert process.returncode == 143 and '--resume to continue' in said, said
     main(*labelled, '--resume', out=out)
     main(*labelled, out=tmp_path / 'one')
     assert state(out) == state(tmp_path / 'one')
@@ -438,11 +438,12 @@ from solo_bg import pipeline
 from solo_bg.disk import inputs
 from solo_bg.runs import journal
 from solo_bg.cli import report
+from solo_bg.options import Options
 images = inputs.list_images([sys.argv[1]])
-options, tally = pipeline.Options(out=Path(sys.argv[2])), report.Tally()
+options, tally = Options(out=Path(sys.argv[2])), report.Tally()
 options.out.mkdir()
 lines = journal.Journal(options.out)
-for record in pipeline.run(images, Bright(), options, journal=lines):
+for record in pipeline.run(images, Bright(), options, earlier=lines):
     lines.add(record)
     tally.add(record)
 assert tally.statuses['ok'] == len(images)

@@ -1,0 +1,51 @@
+"""What is kept of each image, what is drawn, and how it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from solo_bg.disk.inputs import MAX_PIXELS
+from solo_bg.draw.backgrounds import zero
+from solo_bg.draw.styles import MASK_STYLES
+
+if TYPE_CHECKING:
+    from solo_bg.draw.fills import Fill
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the pipeline does with each image. The command's `--help` says what each option means.
+
+    Attributes:
+        out: the folder of the results.
+        fill: what the background becomes, as a function (see `solo_bg.draw.fills`).
+        batch_size: images in one call of the mask source.
+        workers: threads that read, compose and write.
+        max_pixels: larger images are errors.
+    """
+
+    out: Path
+    styles: Sequence[str] = ('eliminated', 'overlay')
+    score_thr: float = 0.3
+    classes: Sequence[str] | None = None
+    sort_by_density: bool = False
+    on_empty: str = 'skip'
+    fill: Fill = zero
+    dilate: int = 0
+    seed: int = 0
+    missed: str = 'keep'
+    min_recall: float = 0.5
+    min_iou: float = 0.0
+    batch_size: int = 1
+    workers: int = 2
+    max_pixels: int = MAX_PIXELS
+    format: str = 'png'
+    quality: int = 95
+
+    def output(self, style: str, name: str) -> str:
+        """The path of one picture, relative to `out`."""
+        lossy_alpha = style == 'cutout' and self.format == 'jpg'
+        return f'{style}/{name}.{"png" if style in MASK_STYLES or lossy_alpha else self.format}'

@@ -1,0 +1,99 @@
+"""Settings -> objects: the mask source, the annotations, the fill, the options of the pipeline.
+
+Torch and mmdet are imported when an object needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from solo_bg.errors import SetupError
+from solo_bg.runs.settings import Settings
+from solo_bg.runs.shards import Shard, cores
+from solo_bg.sources import choose_source
+from solo_bg.sources.base import Source, SourceSettings
+
+if TYPE_CHECKING:
+    from solo_bg.coco.dataset import Annotations
+    from solo_bg.disk.inputs import ImageFile
+    from solo_bg.draw.fills import Fill
+    from solo_bg.options import Options
+
+
+def set_threads(threads: int | None, shard: Shard) -> None:
+    """Set the number of CPU threads of the model. torchrun sets one for each process; use a fair share instead."""
+    import torch
+
+    if threads or shard.launched:
+        torch.set_num_threads(threads or cores())
+
+
+def make_source(settings: Settings, annotations: Annotations | None) -> Source:
+    """The mask source. Raises SetupError if a chosen class is known neither to it nor to the annotations."""
+    annotated = tuple(annotations.class_names) if annotations else ()
+    _, kind = choose_source(settings.source, settings.config)
+    source = kind.build(
+        SourceSettings(
+            config=settings.config,
+            checkpoint=settings.checkpoint,
+            cfg_options=settings.cfg_options,
+            device=settings.device,
+            precision=settings.precision,
+            stock_head=settings.stock_head,
+            trust_checkpoint=settings.trust_checkpoint,
+            options=settings.source_options,
+            annotated_classes=annotated,
+        )
+    )
+    known = dict.fromkeys((*source.class_names, *annotated))
+    if unknown := [name for name in settings.classes or () if name not in known]:
+        raise SetupError(f'no class named {", ".join(unknown)}; the classes are {", ".join(known)}')
+    return source
+
+
+def make_options(settings: Settings, fill: Fill | None = None, device: str = 'cpu') -> Options:
+    """The options of the pipeline, for a source that computes on `device`."""
+    from solo_bg.options import Options
+
+    _, kind = choose_source(settings.source, settings.config)
+    given: dict[str, Any] = {'fill': fill, 'missed': settings.missed, 'min_recall': settings.min_recall}
+    return Options(
+        out=settings.out,
+        styles=settings.styles,
+        score_thr=settings.score_thr if kind.has_scores else 0.0,
+        classes=settings.classes,
+        sort_by_density=settings.sort_by_density,
+        on_empty=settings.on_empty,
+        dilate=settings.dilate,
+        seed=settings.seed,
+        min_iou=settings.min_iou or 0.0,
+        batch_size=settings.batch_size or (8 if device.startswith('cuda') else 1),
+        workers=settings.workers,
+        max_pixels=settings.max_pixels,
+        format=settings.format,
+        quality=settings.quality,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def describe_dataset(options: Options, annotations: Annotations | None, source: Source) -> dict[str, Any] | None:
+    """What annotations.json will hold besides images and annotations, as `manifest.finish` wants it."""
+    from solo_bg.coco.carry_over import pseudo_labels
+
+    if 'eliminated' not in options.styles:
+        return None
+    if annotations:
+        return {'head': annotations.head, 'numbered': False}
+    return {'head': pseudo_labels(source.class_names), 'numbered': True}
+
+
+def make_fill(settings: Settings, images: Sequence[ImageFile]) -> Fill:
+    """The fill that `fill` or `mix` names; the data set's mean colour is that of `images`."""
+    from solo_bg.draw.backgrounds import Mix
+    from solo_bg.draw.fills import one_fill
+
+    if not settings.mix:
+        return one_fill(settings.fill or 'zero', images, settings.max_pixels)
+    fills = [one_fill(name, images, settings.max_pixels) for name, _ in settings.mix]
+    return Mix(fills, [weight for _, weight in settings.mix])

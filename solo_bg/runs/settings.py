@@ -1,0 +1,113 @@
+"""Everything that a run over a folder can be told, in one checked dataclass."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from solo_bg.disk.inputs import FORMATS, MAX_PIXELS
+from solo_bg.draw.styles import STYLES
+from solo_bg.errors import SetupError
+from solo_bg.runs.shards import WHOLE, Shard
+from solo_bg.sources import choose_source
+
+CHOICES = {
+    'on_empty': ('skip', 'black', 'copy'),
+    'missed': (None, 'keep', 'ignore', 'drop'),
+    'format': FORMATS,
+    'precision': ('auto', 'fp32', 'bf16', 'fp16'),
+    'engine': ('local', 'ray'),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options of the command, by the same names; `eliminate_bg --help` explains each.
+
+    Attributes:
+        inputs: image files, folders, or `@list.txt`.
+        source: a name of `SOURCES`, or `module:Class`; None: the source that `config` selects, the detector by default.
+        fill, mix: names of fills; `mix` as (name, weight) pairs.
+        batch_size: None: 1 on the CPU, 8 on CUDA.
+        threads: CPU threads of the model; None: torch's choice.
+
+    Raises:
+        SetupError: options that exclude each other, or that need another one.
+    """
+
+    inputs: Sequence[str]
+    config: str = ''
+    checkpoint: str = ''
+    out: Path = Path('out')
+    source: str | None = None
+    source_options: Mapping[str, str] = field(default_factory=dict)
+    score_thr: float = 0.3
+    classes: Sequence[str] | None = None
+    sort_by_density: bool = False
+    on_empty: str = 'skip'
+    ann: Path | None = None
+    missed: str | None = None
+    min_recall: float | None = None
+    min_iou: float | None = None
+    styles: Sequence[str] = ('eliminated', 'overlay')
+    format: str = 'png'
+    quality: int = 95
+    fill: str | None = None
+    mix: Sequence[tuple[str, float]] | None = None
+    dilate: int = 0
+    seed: int = 0
+    device: str = 'auto'
+    precision: str = 'auto'
+    stock_head: bool = False
+    batch_size: int | None = None
+    workers: int = os.cpu_count() or 1
+    threads: int | None = None
+    trust_checkpoint: bool = False
+    cfg_options: Sequence[str] = ()
+    max_pixels: int = MAX_PIXELS
+    limit: int | None = None
+    resume: bool = False
+    overwrite: bool = False
+    shard: Shard = WHOLE
+    engine: str = 'local'
+    ray_address: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                known = ', '.join(str(one) for one in allowed if one)
+                raise SetupError(f'{name} expected one of {known}, got {getattr(self, name)!r}')
+        if unknown := [style for style in self.styles if style not in STYLES]:
+            raise SetupError(f'no style named {", ".join(unknown)}; the styles are {", ".join(STYLES)}')
+        _, source = choose_source(self.source, self.config)
+        if source.needs_model and not (self.config and self.checkpoint):
+            raise SetupError('this source needs a config and a checkpoint')
+        self._check_annotations(source.needs_annotations)
+        self._check_exclusions()
+
+    def _check_annotations(self, needed: bool) -> None:
+        given = {
+            f'--source {self.source}': needed,
+            '--missed': self.missed is not None,
+            '--min-recall': self.min_recall is not None,
+            '--min-iou': self.min_iou is not None,
+        }
+        if not self.ann and (wanting := [name for name, used in given.items() if used]):
+            raise SetupError(f'{", ".join(wanting)} needs --ann, the annotations of the images')
+
+    def _check_exclusions(self) -> None:
+        sharded, on_ray = self.shard.count > 1, self.engine == 'ray'
+        conflicts = {
+            '--fill and --mix exclude each other: --mix names the fills and their weights': self.fill and self.mix,
+            '--shard and --engine ray exclude each other: Ray splits the images itself': sharded and on_ray,
+            '--ray-address needs --engine ray': self.ray_address and not on_ray,
+            '--resume and --overwrite exclude each other': self.resume and self.overwrite,
+            '--overwrite would delete what other shards write; delete the results once, then start the shards': (
+                sharded and self.overwrite
+            ),
+        }
+        for message, applies in conflicts.items():
+            if applies:
+                raise SetupError(message)

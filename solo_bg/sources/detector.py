@@ -1,0 +1,52 @@
+"""Instances that an mmdet model finds."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from solo_bg.sources.base import InputImage, Source, SourceSettings
+
+if TYPE_CHECKING:
+    from solo_bg.core.instances import Instances
+    from solo_bg.models.segmenter import Segmenter
+
+
+class Detector(Source):
+    """A `Segmenter`: a config and a checkpoint of mmdet's."""
+
+    needs_model = True
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self.segmenter = segmenter
+        self.class_names = segmenter.class_names
+        self.device = str(segmenter.device)
+
+    @classmethod
+    def build(cls, settings: SourceSettings) -> Detector:
+        from solo_bg.models.find import find_model, own_device
+        from solo_bg.models.segmenter import Segmenter
+
+        config, checkpoint = find_model(settings.config, settings.checkpoint)
+        segmenter = Segmenter(
+            config,
+            checkpoint,
+            own_device(settings.device),
+            settings.cfg_options,
+            precision=settings.precision,
+            lazy=not settings.stock_head,
+            trust_checkpoint=settings.trust_checkpoint,
+        )
+        return cls(segmenter)
+
+    def describe(self) -> dict[str, Any]:
+        return self.segmenter.describe()
+
+    def prepare(self, image: InputImage) -> InputImage:
+        return image.with_prepared(self.segmenter.prepare(image.pixels))
+
+    def batch_shape(self, image: InputImage) -> Hashable:
+        return self.segmenter.padded_shape(image.prepared['inputs']) if image.prepared else image.pixels.shape[:2]
+
+    def __call__(self, images: Sequence[InputImage]) -> list[Instances]:
+        return self.segmenter.segment([image.prepared or self.segmenter.prepare(image.pixels) for image in images])
