@@ -1,10 +1,14 @@
-"""Make the bundled model's data set: COCO photographs split in two, all classes one (`object`), and drawn scenes.
+"""Make the data set of the bundled model out of COCO photographs and drawn scenes.
 
-    python tools/prepare_tiny.py coco-mini/annotations/instances_train2017.json coco-mini/train2017 data/tiny
+    python tools/prepare_tiny.py data/tiny \\
+        --complete coco-mini/annotations/instances_train2017.json coco-mini/train2017 5 \\
+        --complete photos/complete.json photos/complete 10 \\
+        --partial photos/partial.json photos/partial
 
-writes OUT/photos (to train on at most 400 pixels wide or high, to test on links to the originals) and OUT/scenes, with
-`train.json` and `test.json` in each. Every fifth photograph by id is kept for testing; scenes for testing are drawn
-from seeds that training never uses.
+Classes become COCO's twelve supercategories and `object`, the class of drawn shapes. `--complete ANNOTATIONS IMAGES N`
+names photographs in which every object is annotated; every N-th of them by image id is kept for testing, and every
+twelfth of the others for calibration. `--partial` names photographs of which only some objects are annotated: the rest
+of each is annotated as a crowd, which the loss ignores. Training photographs are stored at most 448 pixels long.
 """
 
 import argparse
@@ -15,50 +19,74 @@ from pathlib import Path
 import cv2
 import numpy as np
 from pycocotools import mask as rle
+from pycocotools.coco import COCO
 
 from solo_bg.disk.files import read_image
 from solo_bg.scenes import draw_scene
 
-CATEGORIES = [{'id': 1, 'name': 'object'}]
-TEST_SEEDS = 1_000_000  # scenes to test on are drawn from here upwards
+SUPERCATEGORIES = {  # name -> how many of COCO's 80 categories it has, in the order of their ids
+    'person': 1, 'vehicle': 8, 'outdoor': 5, 'animal': 10, 'accessory': 5, 'sports': 10,
+    'kitchen': 7, 'food': 10, 'furniture': 6, 'electronic': 6, 'appliance': 5, 'indoor': 7,
+}  # fmt: skip
+CLASSES = (*SUPERCATEGORIES, 'object')
+CALIBRATE_EVERY = 12
+TEST_SEEDS = 1_000_000  # test scenes are drawn from here upwards
+LONGEST = 448  # pixels of a training photograph's longer side
 
 
-def split_photos(ann_file: Path, images: Path, out: Path, test_every: int = 5) -> None:
-    """Write both halves with their annotations, all of one class, split by position in the order of ids."""
-    coco = json.loads(ann_file.read_text())
-    (out / 'photos').mkdir(parents=True, exist_ok=True)
-    parts: dict[str, tuple[list[dict], list[dict]]] = {'train': ([], []), 'test': ([], [])}
-    for position, image in enumerate(sorted(coco['images'], key=lambda image: image['id'])):
-        annotations = [{**ann, 'category_id': 1} for ann in coco['annotations'] if ann['image_id'] == image['id']]
-        source, target = images / image['file_name'], out / 'photos' / image['file_name']
+def class_ids(coco: COCO) -> dict[int, int]:
+    """The data set's category id -> the id of its supercategory, from 1 in the order of CLASSES."""
+    ids = sorted(coco.cats)
+    if len(ids) == 80:
+        groups = [number for number, size in enumerate(SUPERCATEGORIES.values(), 1) for _ in range(size)]
+        return dict(zip(ids, groups, strict=True))
+    return {number: CLASSES.index(coco.cats[number]['name']) + 1 for number in ids}
+
+
+def prepare_photos(ann_file: Path, images: Path, out: Path, test_every: int | None) -> None:
+    """Write `train`, `calibrate` and `test` of one data set to OUT; without `test_every` all are partial and train."""
+    coco = COCO(str(ann_file))
+    ids, out = class_ids(coco), out / ann_file.stem
+    (out / 'images').mkdir(parents=True, exist_ok=True)
+    parts: dict[str, tuple[list[dict], list[dict]]] = {'train': ([], []), 'calibrate': ([], []), 'test': ([], [])}
+    trained = 0
+    for position, image_id in enumerate(sorted(coco.imgs)):
+        image = coco.imgs[image_id]
+        masks = [(coco.annToMask(one), ids[one['category_id']], one.get('iscrowd', 0)) for one in coco.imgToAnns[image_id]]
+        source, target = images / image['file_name'], out / 'images' / image['file_name']
         target.unlink(missing_ok=True)
-        if position % test_every == 0:
-            target.symlink_to(source.resolve())
-            part = parts['test']
+        part = 'train'
+        if test_every:
+            trained += position % test_every != 0
+            part = 'test' if position % test_every == 0 else 'train' if trained % CALIBRATE_EVERY else 'calibrate'
         else:
-            image, annotations = shrink(source, target, image, annotations)
-            part = parts['train']
-        part[0].append(image)
-        part[1].extend(annotations)
+            rest = np.logical_not(np.any([mask for mask, _, _ in masks], axis=0)).astype(np.uint8)
+            masks.append((rest, masks[0][1], 1))
+        if part == 'train':
+            size = shrink(source, target, [mask for mask, _, _ in masks])
+            masks = [(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), *more) for mask, *more in masks]
+        else:
+            target.symlink_to(source.resolve())
+            size = image['width'], image['height']
+        entry = {'id': image_id, 'file_name': image['file_name'], 'width': size[0], 'height': size[1]}
+        parts[part][0].append(entry)
+        parts[part][1].extend(
+            {'image_id': image_id, 'category_id': label, 'iscrowd': crowd, **encode(mask)}
+            for mask, label, crowd in masks
+            if mask.any()
+        )
     for name, (chosen, annotations) in parts.items():
-        write_coco(out / 'photos' / f'{name}.json', chosen, annotations)
+        if chosen:
+            write_coco(out / f'{name}.json', chosen, annotations)
 
 
-def shrink(
-    source: Path, target: Path, image: dict, annotations: list[dict], longest: int = 400
-) -> tuple[dict, list[dict]]:
-    """Write the photograph small, which makes reading it in training several times faster; its masks likewise."""
+def shrink(source: Path, target: Path, masks: list[np.ndarray]) -> tuple[int, int]:
+    """Write a photograph at most LONGEST pixels long; its new width and height."""
     pixels = read_image(source)
-    scale = longest / max(pixels.shape[:2])
-    small_pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    cv2.imwrite(str(target), small_pixels, [cv2.IMWRITE_JPEG_QUALITY, 95])
-    height, width = small_pixels.shape[:2]
-    small = []
-    for annotation in annotations:
-        mask = cv2.resize(rle.decode(annotation['segmentation']), (width, height), interpolation=cv2.INTER_AREA)
-        if mask.any():
-            small.append({**annotation, **encode(mask)})
-    return {**image, 'height': height, 'width': width}, small
+    scale = min(1.0, LONGEST / max(pixels.shape[:2]))
+    small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(target), small, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return small.shape[1], small.shape[0]
 
 
 def encode(mask: np.ndarray) -> dict:
@@ -74,13 +102,14 @@ def draw_one(job: tuple[int, Path]) -> tuple[dict, list[dict]]:
     image, masks = draw_scene(seed)
     height, width = image.shape[:2]
     name = f'{seed:07d}.jpg'
-    cv2.imwrite(str(folder / name), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-    annotations = [{'image_id': seed, 'category_id': 1, 'iscrowd': 0, **encode(mask)} for mask in masks]
+    cv2.imwrite(str(folder / 'images' / name), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    label = CLASSES.index('object') + 1
+    annotations = [{'image_id': seed, 'category_id': label, 'iscrowd': 0, **encode(mask)} for mask in masks]
     return {'id': seed, 'file_name': name, 'height': height, 'width': width}, annotations
 
 
 def draw_scenes(folder: Path, name: str, seeds: range) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'images').mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor() as pool:
         drawn = list(pool.map(draw_one, [(seed, folder) for seed in seeds], chunksize=8))
     annotations = [annotation for _, per_image in drawn for annotation in per_image]
@@ -89,18 +118,23 @@ def draw_scenes(folder: Path, name: str, seeds: range) -> None:
 
 def write_coco(path: Path, images: list[dict], annotations: list[dict]) -> None:
     numbered = [{**annotation, 'id': number} for number, annotation in enumerate(annotations, 1)]
-    path.write_text(json.dumps({'images': images, 'annotations': numbered, 'categories': CATEGORIES}))
+    categories = [{'id': number, 'name': name} for number, name in enumerate(CLASSES, 1)]
+    path.write_text(json.dumps({'images': images, 'annotations': numbered, 'categories': categories}))
+    print(f'{path}: {len(images)} images, {len(numbered)} annotations')
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('annotations', type=Path)
-    parser.add_argument('images', type=Path)
     parser.add_argument('out', type=Path)
-    parser.add_argument('--scenes', type=int, default=4000, help='drawn scenes to train on (4000)')
-    parser.add_argument('--test-scenes', type=int, default=50, help='drawn scenes to test on (50)')
+    parser.add_argument('--complete', nargs=3, action='append', default=[], metavar=('JSON', 'IMAGES', 'N'))
+    parser.add_argument('--partial', nargs=2, action='append', default=[], metavar=('JSON', 'IMAGES'))
+    parser.add_argument('--scenes', type=int, default=1500, help='drawn scenes to train on (default: 1500)')
+    parser.add_argument('--test-scenes', type=int, default=50, help='drawn scenes to test on (default: 50)')
     args = parser.parse_args()
-    split_photos(args.annotations, args.images, args.out)
+    for ann_file, images, test_every in args.complete:
+        prepare_photos(Path(ann_file), Path(images), args.out, int(test_every))
+    for ann_file, images in args.partial:
+        prepare_photos(Path(ann_file), Path(images), args.out, None)
     draw_scenes(args.out / 'scenes', 'train', range(args.scenes))
     draw_scenes(args.out / 'scenes', 'test', range(TEST_SEEDS, TEST_SEEDS + args.test_scenes))
 

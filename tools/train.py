@@ -6,6 +6,7 @@ On a GPU or a CPU; with torchrun, on several.
 import argparse
 from pathlib import Path
 
+import torch
 from launch import main_of, prepare
 from mmengine.config import DictAction
 from mmengine.runner import Runner, find_latest_checkpoint
@@ -41,7 +42,9 @@ def main() -> None:
         config.optim_wrapper.type = 'Bf16OptimWrapper'
         for name in ('loss_scale', 'dtype'):  # of a wrapper that the config names
             config.optim_wrapper.pop(name, None)
-    Runner.from_cfg(config).train()
+    runner = Runner.from_cfg(config)
+    runner.model.to(memory_format=torch.channels_last)  # convolutions on a CPU are a tenth faster in it
+    runner.train()
 
 
 if __name__ == '__main__':

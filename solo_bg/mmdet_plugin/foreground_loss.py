@@ -1,25 +1,49 @@
-"""A SOLO head that also learns foreground from background, pixel by pixel. For training from scratch on little data.
+"""What `configs/solo_bg_tiny_train.py` adds to mmdet's SOLO: a dense foreground loss, and regions that no loss counts.
 
-SOLO's own losses reach few cells of an image; a dense target teaches the backbone far more an image. The branch is
-used in training only: `strip` takes it out of a checkpoint, which then fits mmdet's `DecoupledSOLOLightHead`.
+SOLO's own losses reach only a few cells of an image. A dense target teaches the backbone much more per image, which
+matters when there are a few hundred images. The extra branch is used in training only: `strip` removes it from a
+checkpoint, which then fits mmdet's `DecoupledSOLOLightHead`.
+
+An instance that is marked as a crowd (`iscrowd` in COCO's annotations) is a region of which nobody said what is in it.
+mmdet's SOLO counts it as background; the classes of this module leave it out of every loss.
 """
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from mmdet.datasets.transforms import CopyPaste
 from mmdet.models.dense_heads import DecoupledSOLOLightHead
-from mmdet.registry import MODELS
+from mmdet.models.losses import FocalLoss
+from mmdet.registry import MODELS, TRANSFORMS
 from mmdet.structures import SampleList
+from mmdet.structures.mask import BitmapMasks
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
+
+IGNORED = -1  # the label of a grid cell that no loss counts
+
+
+@MODELS.register_module()
+class IgnoringFocalLoss(FocalLoss):
+    """mmdet's focal loss, in which targets of `IGNORED` count nothing."""
+
+    def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None, **kwargs) -> Tensor:
+        ignored = target == IGNORED
+        counted = (~ignored).to(pred.dtype)
+        background = pred.shape[1]
+        target = target.masked_fill(ignored, background)
+        return super().forward(pred, target, counted if weight is None else weight * counted, **kwargs)
 
 
 @MODELS.register_module()
 class ForegroundDecoupledSOLOLightHead(DecoupledSOLOLightHead):
-    """mmdet's head with one more loss, `loss_foreground`, on the feature map of stride 8.
+    """mmdet's head with one more loss, `loss_foreground`, on the feature map of stride 8; crowds enter no loss.
+
+    Give it `loss_cls=dict(type='IgnoringFocalLoss', ...)`: cells inside a crowd get the label `IGNORED`.
 
     Args:
-        foreground_weight: weight of that loss (binary cross-entropy + 1 - Dice).
+        foreground_weight: weight of the extra loss (binary cross-entropy + 1 - Dice); 0 switches it off.
     """
 
     def __init__(self, *args, foreground_weight: float = 1.0, **kwargs) -> None:
@@ -32,23 +56,59 @@ class ForegroundDecoupledSOLOLightHead(DecoupledSOLOLightHead):
         )
 
     def loss(self, x: tuple[Tensor, ...], batch_data_samples: SampleList, **kwargs) -> dict[str, Tensor]:
-        losses = super().loss(x, batch_data_samples, **kwargs)
-        logits = self.foreground(x[1])[:, 0].float()  # (B, H/8, W/8)
         size = tuple(batch_data_samples[0].batch_input_shape)
-        target = torch.stack([union(sample.gt_instances.masks, size, logits.device) for sample in batch_data_samples])
-        target = F.interpolate(target[:, None], logits.shape[-2:], mode='area')[:, 0]
-        probability = logits.sigmoid()
-        overlap = (2 * (probability * target).sum((1, 2)) + 1) / (probability + target).sum((1, 2)).add(1)
-        loss = F.binary_cross_entropy_with_logits(logits, target) + (1 - overlap).mean()
+        crowds = torch.stack([union(ignored_masks(sample), size, x[0].device) for sample in batch_data_samples])
+        for sample, crowd in zip(batch_data_samples, crowds, strict=True):
+            sample.gt_instances.set_metainfo({'crowd': crowd})
+        losses = super().loss(x, batch_data_samples, **kwargs)
+        if self.foreground_weight == 0:
+            return losses
+        target = torch.stack([union(sample.gt_instances.masks, size, x[0].device) for sample in batch_data_samples])
+        loss = self.foreground_loss(x[1], target, 1 - crowds * (1 - target))
         return losses | {'loss_foreground': self.foreground_weight * loss}
+
+    def foreground_loss(self, features: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+        """Cross-entropy + 1 - Dice of the foreground (B, H, W) over the pixels where `counted` (B, H, W) is 1."""
+        logits = self.foreground(features)[:, 0].float()
+        target = F.interpolate(target[:, None], logits.shape[-2:], mode='area')[:, 0]
+        counted = F.interpolate(counted[:, None], logits.shape[-2:], mode='area')[:, 0]
+        entropy = F.binary_cross_entropy_with_logits(logits, target, counted, reduction='sum') / counted.sum().add(1)
+        probability, target = logits.sigmoid() * counted, target * counted
+        overlap = (2 * (probability * target).sum((1, 2)) + 1) / (probability + target).sum((1, 2)).add(1)
+        return entropy + (1 - overlap).mean()
 
     def loss_by_feat(self, *levels: list[Tensor], **kwargs) -> dict[str, Tensor]:
         """mmdet's losses in float32, whatever autocast made of the predictions: bfloat16 cannot sum a mask."""
         return super().loss_by_feat(*([level.float() for level in part] for part in levels), **kwargs)
 
+    def _get_targets_single(self, gt_instances: InstanceData, featmap_sizes: list | None = None) -> tuple:
+        """mmdet's targets of one image, with the background cells that lie mostly inside a crowd labelled `IGNORED`."""
+        masks, labels, positions = super()._get_targets_single(gt_instances, featmap_sizes=featmap_sizes)
+        crowd = gt_instances.crowd[None, None]
+        for level in labels:
+            inside = F.interpolate(crowd, level.shape, mode='area')[0, 0] > 0.5
+            level[inside & (level == self.num_classes)] = IGNORED
+        return masks, labels, positions
 
-def union(masks, size: tuple[int, int], device: torch.device) -> Tensor:
-    """Where any of an image's ground-truth masks (mmdet's `BitmapMasks`) is set; float32 (H, W) of `size`, 0 or 1."""
+
+@TRANSFORMS.register_module()
+class CopyPasteInstances(CopyPaste):
+    """mmdet's `CopyPaste` that never pastes a crowd."""
+
+    def _select_object(self, results: dict) -> dict:
+        instances = (~results['gt_ignore_flags'].astype(bool)).nonzero()[0]
+        for name in ('gt_bboxes', 'gt_bboxes_labels', 'gt_masks', 'gt_ignore_flags'):
+            results[name] = results[name][instances]
+        return super()._select_object(results)
+
+
+def ignored_masks(sample) -> BitmapMasks | tuple[()]:
+    """The masks of an image's crowds."""
+    return sample.ignored_instances.masks if 'ignored_instances' in sample else ()
+
+
+def union(masks: BitmapMasks | tuple[()], size: tuple[int, int], device: torch.device) -> Tensor:
+    """Where any of an image's masks is set; float32 (H, W) of `size`, 0 or 1."""
     mask = torch.zeros(size, device=device)
     if len(masks):
         mask[: masks.height, : masks.width] = masks.to_tensor(torch.float32, device).amax(0)
