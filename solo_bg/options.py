@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from solo_bg.disk.inputs import MAX_PIXELS
+from solo_bg.disk.formats import MAX_PIXELS
 from solo_bg.draw.backgrounds import zero
 from solo_bg.draw.styles import MASK_STYLES
 

@@ -19,9 +19,12 @@ from numpy.typing import NDArray
 from solo_bg.coco.carry_over import carry_over, keep_all, predictions
 from solo_bg.coco.dataset import Entry, Labels
 from solo_bg.core.instances import Instances
-from solo_bg.disk.files import encode_image, read_bytes, write_all
-from solo_bg.disk.inputs import ImageFile, output_names
-from solo_bg.disk.pixels import decode_image
+from solo_bg.disk.decode import decode_image
+from solo_bg.disk.encode import encode_image
+from solo_bg.disk.inputs import ImageFile
+from solo_bg.disk.output_names import output_names
+from solo_bg.disk.read import read_bytes
+from solo_bg.disk.write import write_all
 from solo_bg.draw.backgrounds import random_of, zero
 from solo_bg.draw.compose import replace_background
 from solo_bg.draw.styles import MASK_STYLES, load_style

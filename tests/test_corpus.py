@@ -18,8 +18,8 @@ from coco_data import make_dataset
 from conftest import ROOT
 
 from solo_bg.cli import main as cli
-from solo_bg.disk import pixels
-from solo_bg.disk.inputs import MAX_PIXELS
+from solo_bg.disk import decode
+from solo_bg.disk.formats import MAX_PIXELS
 from solo_bg.errors import ImageError
 
 NAMES = [
@@ -233,7 +233,7 @@ def test_the_limit_travels_from_the_command_line_to_every_reader(tmp_path, capsy
 def read(data):
     """`same` as the whole picture, `differs`, or `error`; any other exception is the test's failure."""
     try:
-        picture = pixels.decode_image(data)
+        picture = decode.decode_image(data)
     except ImageError as error:
         assert len(str(error).splitlines()) == 1
         return 'error', None
@@ -279,7 +279,7 @@ def test_files_damaged_in_many_ways_are_read_or_refused(name):
 @pytest.mark.parametrize('name', awkward.encoded(awkward.to_pillow(awkward.photo())))
 def test_every_truncation_is_refused_or_whole(name):
     whole = awkward.encoded(awkward.to_pillow(awkward.photo()))[name]
-    picture, counted = pixels.decode_image(whole), Counter()
+    picture, counted = decode.decode_image(whole), Counter()
     for length in range(len(whole)):
         outcome, cut = read(whole[:length])
         counted[outcome] += 1

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from solo_bg import Instances, pipeline
-from solo_bg.disk import files, inputs
+from solo_bg.disk import inputs, read
 from solo_bg.errors import ImageError
 from solo_bg.options import Options
 from solo_bg.sources.base import Source
@@ -172,9 +172,7 @@ def test_few_pictures_are_held_at_once(tmp_path, rng, monkeypatch):
     for index in range(40):
         cv2.imwrite(str(tmp_path / f'in/{index:02d}.png'), rng.integers(0, 256, (8, 8, 3), dtype=np.uint8))
     opened = []
-    monkeypatch.setattr(
-        pipeline, 'read_bytes', lambda path, *rest: opened.append(path) or files.read_bytes(path, *rest)
-    )
+    monkeypatch.setattr(pipeline, 'read_bytes', lambda path, *rest: opened.append(path) or read.read_bytes(path, *rest))
     options = Options(out=tmp_path / 'out', workers=2)
     next(iter(pipeline.run(inputs.list_images([str(tmp_path / 'in')]), Bright(), options)))
     assert len(opened) < 15

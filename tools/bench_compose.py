@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from solo_bg import Instances
-from solo_bg.disk.files import encode_image, read_image
+from solo_bg.disk.encode import encode_image
+from solo_bg.disk.read import read_image
 from solo_bg.draw.compose import colourise, eliminate, eliminated
 from solo_bg.draw.names import overlay, write_names
 from solo_bg.draw.styles import STYLES, load_style

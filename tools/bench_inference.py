@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from solo_bg import Segmenter
-from solo_bg.disk.files import encode_image, read_image
+from solo_bg.disk.encode import encode_image
+from solo_bg.disk.read import read_image
 from solo_bg.draw.styles import load_style
 from solo_bg.models import zoo
 from solo_bg.models.segmenter import PRECISIONS

@@ -20,8 +20,8 @@ from rich.table import Table
 
 from solo_bg import Instances, Segmenter
 from solo_bg import pipeline as line
-from solo_bg.disk.files import read_image
 from solo_bg.disk.inputs import ImageFile, list_images
+from solo_bg.disk.read import read_image
 from solo_bg.options import Options
 from solo_bg.runs.journal import Journal
 from solo_bg.sources.detector import Detector

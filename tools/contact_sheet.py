@@ -12,7 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from solo_bg.disk.files import read_image, write_image
+from solo_bg.disk.read import read_image
+from solo_bg.disk.write import write_image
 from solo_bg.errors import ImageError
 from solo_bg.runs.journal import MANIFEST
 

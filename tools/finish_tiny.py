@@ -18,7 +18,7 @@ from evaluate_union import iou
 from pycocotools.coco import COCO
 
 from solo_bg import Segmenter
-from solo_bg.disk.files import read_image
+from solo_bg.disk.read import read_image
 from solo_bg.mmdet_plugin.foreground_loss import strip
 from solo_bg.models.checkpoint import load_checkpoint
 from solo_bg.scenes import draw_scene

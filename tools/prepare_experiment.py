@@ -9,11 +9,11 @@ finds. Scenes for training lie on clouds and slopes, those for testing on stripe
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import cv2
 from prepare_tiny import encode, shrink, write_coco
+from pycocotools.coco import COCO
 
 from solo_bg.cli import main as cli
 from solo_bg.cli.arguments import DEMO
@@ -25,16 +25,21 @@ GROUNDS = {'train': ('clouds', 'slope'), 'test': ('stripes', 'checks', 'spots')}
 
 def split_photos(ann_file: Path, images: Path, out: Path, test_every: int = 5) -> None:
     """The split of tools/prepare_tiny.py: the bundled model has not seen the test half."""
-    coco = json.loads(ann_file.read_text())
+    coco = COCO(str(ann_file))
     parts: dict[str, tuple[list[dict], list[dict]]] = {'train': ([], []), 'test': ([], [])}
-    for position, image in enumerate(sorted(coco['images'], key=lambda image: image['id'])):
-        part = 'train' if position % test_every else 'test'
-        annotations = [{**one, 'category_id': 1} for one in coco['annotations'] if one['image_id'] == image['id']]
+    for position, image_id in enumerate(sorted(coco.imgs)):
+        part, image, found = 'train' if position % test_every else 'test', coco.imgs[image_id], coco.imgToAnns[image_id]
         name = Path(image['file_name']).with_suffix('.png').name
         (out / part).mkdir(parents=True, exist_ok=True)
-        image, annotations = shrink(images / image['file_name'], out / part / name, image, annotations)
-        parts[part][0].append({**image, 'file_name': name})
-        parts[part][1].extend(annotations)
+        masks = [coco.annToMask(one) for one in found]
+        size = shrink(images / image['file_name'], out / part / name, masks)
+        masks = [cv2.resize(mask, size, interpolation=cv2.INTER_AREA) for mask in masks]
+        parts[part][0].append({'id': image_id, 'file_name': name, 'width': size[0], 'height': size[1]})
+        parts[part][1].extend(
+            {'image_id': image_id, 'category_id': 1, 'iscrowd': one.get('iscrowd', 0), **encode(mask)}
+            for one, mask in zip(found, masks, strict=True)
+            if mask.any()
+        )
     for name, (chosen, annotations) in parts.items():
         write_coco(out / f'{name}.json', chosen, annotations)
 

@@ -21,7 +21,7 @@ import numpy as np
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 
-from solo_bg.disk.files import read_image
+from solo_bg.disk.read import read_image
 from solo_bg.scenes import draw_scene
 
 SUPERCATEGORIES = {  # name -> how many of COCO's 80 categories it has, in the order of their ids
@@ -52,7 +52,9 @@ def prepare_photos(ann_file: Path, images: Path, out: Path, test_every: int | No
     trained = 0
     for position, image_id in enumerate(sorted(coco.imgs)):
         image = coco.imgs[image_id]
-        masks = [(coco.annToMask(one), ids[one['category_id']], one.get('iscrowd', 0)) for one in coco.imgToAnns[image_id]]
+        masks = [
+            (coco.annToMask(one), ids[one['category_id']], one.get('iscrowd', 0)) for one in coco.imgToAnns[image_id]
+        ]
         source, target = images / image['file_name'], out / 'images' / image['file_name']
         target.unlink(missing_ok=True)
         part = 'train'

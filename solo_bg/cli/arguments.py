@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import solo_bg
-from solo_bg.disk.inputs import FORMATS, MAX_PIXELS
+from solo_bg.disk.formats import FORMATS, MAX_PIXELS
 from solo_bg.draw.fills import COLOUR, FILLS, GIVEN
 from solo_bg.draw.styles import STYLES
 from solo_bg.errors import SetupError

@@ -50,8 +50,8 @@ class Tally:
 
 def show_plan(images: Sequence[ImageFile], options: Options) -> int:
     """`--dry-run`: what would be written where, and about how large."""
-    from solo_bg.disk.files import image_size
-    from solo_bg.disk.inputs import output_names
+    from solo_bg.disk.output_names import output_names
+    from solo_bg.disk.read import image_size
 
     for image, name in list(zip(images, output_names(images), strict=True))[:10]:
         outputs = ', '.join(options.output(style, name) for style in options.styles)

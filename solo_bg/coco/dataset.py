@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle
 
 from solo_bg.core.instances import Instances
-from solo_bg.disk.files import read_json
+from solo_bg.disk.read import read_json
 from solo_bg.errors import ImageError, SetupError
 
 Entry = dict[str, Any]  # of `images` or of `annotations`

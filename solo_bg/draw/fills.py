@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from solo_bg.disk.inputs import MAX_PIXELS
+from solo_bg.disk.formats import MAX_PIXELS
 from solo_bg.errors import ImageError, SetupError
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def one_fill(name: str, images: Sequence[ImageFile] | None = None, max_pixels: i
 
     Pictures of more than `max_pixels` do not count in the mean; one that a fill draws is an ImageError.
     """
-    from solo_bg.disk.files import mean_colour
     from solo_bg.disk.inputs import list_images
+    from solo_bg.disk.read import mean_colour
     from solo_bg.draw import backgrounds
     from solo_bg.draw.fills import COLOUR, FILLS, GIVEN, load_fill
 
@@ -74,7 +74,7 @@ def one_fill(name: str, images: Sequence[ImageFile] | None = None, max_pixels: i
 
 
 def read_picture(paths: Sequence[Path], max_pixels: int, index: int) -> NDArray[np.uint8]:
-    from solo_bg.disk.files import read_image
+    from solo_bg.disk.read import read_image
 
     try:
         return read_image(paths[index], max_pixels)

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from solo_bg.core.results import as_instances
-from solo_bg.disk import files
+from solo_bg.disk.read import read_image
+from solo_bg.disk.write import write_image
 from solo_bg.draw.names import overlay
 
 
@@ -48,7 +49,7 @@ def show_result_ins(
         ValueError: the image is not uint8 (H, W, 3), or the masks do not fit their labels.
         ImageError: the file cannot be read, or the picture not be encoded.
     """
-    pixels = files.read_image(Path(image)) if isinstance(image, (str, PathLike)) else image
+    pixels = read_image(Path(image)) if isinstance(image, (str, PathLike)) else image
     instances = as_instances(result, pixels.shape[:2], class_names).select(score_thr)
     if sort_by_density:
         instances = instances.sort_by_area()
@@ -56,5 +57,5 @@ def show_result_ins(
     picture = overlay(on_device, instances).cpu().numpy()
     if out_file is None:
         return picture
-    files.write_image(Path(out_file), picture)
+    write_image(Path(out_file), picture)
     return None

@@ -16,7 +16,7 @@ from mmdet.datasets.transforms import CopyPaste
 from mmdet.models.dense_heads import DecoupledSOLOLightHead
 from mmdet.models.losses import FocalLoss
 from mmdet.registry import MODELS, TRANSFORMS
-from mmdet.structures import SampleList
+from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -102,15 +102,15 @@ class CopyPasteInstances(CopyPaste):
         return super()._select_object(results)
 
 
-def ignored_masks(sample) -> BitmapMasks | tuple[()]:
-    """The masks of an image's crowds."""
-    return sample.ignored_instances.masks if 'ignored_instances' in sample else ()
+def ignored_masks(sample: DetDataSample) -> BitmapMasks | None:
+    """The masks of an image's crowds; None if nothing says which they are."""
+    return sample.ignored_instances.masks if 'ignored_instances' in sample else None
 
 
-def union(masks: BitmapMasks | tuple[()], size: tuple[int, int], device: torch.device) -> Tensor:
+def union(masks: BitmapMasks | None, size: tuple[int, int], device: torch.device) -> Tensor:
     """Where any of an image's masks is set; float32 (H, W) of `size`, 0 or 1."""
     mask = torch.zeros(size, device=device)
-    if len(masks):
+    if masks is not None and len(masks):
         mask[: masks.height, : masks.width] = masks.to_tensor(torch.float32, device).amax(0)
     return mask
 

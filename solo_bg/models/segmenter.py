@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from solo_bg.core.instances import Instances
 from solo_bg.core.results import as_instances
-from solo_bg.disk.files import digest
+from solo_bg.disk.read import digest
 from solo_bg.errors import ImageError, SetupError, ran_out_of_memory
 from solo_bg.models import mmcv_ops
 from solo_bg.models.checkpoint import load_checkpoint, load_weights

@@ -12,7 +12,7 @@ from typing import Any
 
 from solo_bg.coco.carry_over import number, pseudo_labels
 from solo_bg.coco.dataset import Entry
-from solo_bg.disk.files import open_atomically, write_bytes
+from solo_bg.disk.write import open_atomically, write_bytes
 from solo_bg.draw.styles import STYLES
 from solo_bg.errors import ImageError, SetupError
 from solo_bg.runs.journal import ANNOTATIONS, FORGOTTEN, LABELS, MANIFEST, RUN, Lines, journals, open_pair

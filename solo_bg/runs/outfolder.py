@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from solo_bg.disk.files import make_folder, remove_temporaries
+from solo_bg.disk.write import make_folder, remove_temporaries
 from solo_bg.draw.styles import STYLES
 from solo_bg.errors import SetupError
 from solo_bg.runs.journal import ANNOTATIONS, FORGOTTEN, LABELS, MANIFEST, RUN, Journal, journals

@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import solo_bg
-from solo_bg.disk.files import digest
 from solo_bg.disk.inputs import list_images
+from solo_bg.disk.read import digest
 from solo_bg.draw.backgrounds import Colour, Mix
 from solo_bg.sources import choose_source
 

@@ -78,9 +78,10 @@ def make_plan(settings: Settings) -> Plan:
         SetupError: no images, annotations that cannot be read, or results that would replace inputs.
     """
     from solo_bg.coco.dataset import Annotations, Labels
-    from solo_bg.disk import inputs
+    from solo_bg.disk.inputs import list_images
+    from solo_bg.disk.output_names import output_names
 
-    images = inputs.list_images(settings.inputs, skip=[os.path.abspath(settings.out / style) for style in STYLES])
+    images = list_images(settings.inputs, skip=[os.path.abspath(settings.out / style) for style in STYLES])
     given = ', '.join(settings.inputs)
     if not any(os.path.lexists(image.path) for image in images):
         raise SetupError(f'no images in {given}; expected image files, folders of them, or @list.txt')
@@ -90,7 +91,7 @@ def make_plan(settings: Settings) -> Plan:
     if not images:
         raise SetupError(f'none of the images in {given} is in {settings.ann}')
     labels = Labels(annotations, matches.found) if annotations and matches else None
-    plan = Plan(images, inputs.output_names(images), annotations, labels, unmatched)
+    plan = Plan(images, output_names(images), annotations, labels, unmatched)
     refuse_overwriting(plan, settings)
     return plan
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from solo_bg.disk.inputs import FORMATS, MAX_PIXELS
+from solo_bg.disk.formats import FORMATS, MAX_PIXELS
 from solo_bg.draw.styles import STYLES
 from solo_bg.errors import SetupError
 from solo_bg.runs.shards import WHOLE, Shard

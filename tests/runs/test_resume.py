@@ -182,7 +182,7 @@ def test_another_model_redoes_everything_and_another_thread_count_warns(scenes, 
 
 
 def test_half_written_files_of_dead_processes_go(labelled, tmp_path):
-    from solo_bg.disk.files import HOST
+    from solo_bg.disk.write import HOST
     from solo_bg.runs.outfolder import tidy
 
     out = tmp_path / 'out'

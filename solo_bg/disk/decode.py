@@ -16,23 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile
 
-from solo_bg.disk.inputs import MAX_PIXELS
+from solo_bg.disk.formats import MAX_PIXELS
 from solo_bg.errors import ImageError
 
 # the formats that OpenCV reads; Pillow's other plugins never see a file
-READABLE = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'AVIF', 'JPEG2000', 'PPM', 'SUN')
-WALKED = ('JPEG', 'GIF', 'PPM')  # Pillow walks over junk in their headers byte by byte, so that
+PILLOW_FORMATS = ('JPEG', 'PNG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'AVIF', 'JPEG2000', 'PPM', 'SUN')
+CAPPED_HEADERS = ('JPEG', 'GIF', 'PPM')  # Pillow walks over junk in their headers byte by byte, so that
 HEADER_BYTES = 16 << 20  # it is given no more than this of a file
-SCAN, MOST_SCANS = b'\xff\xda', 500  # a progressive JPEG has about 10; of 137 bytes each they can keep a core for hours
-END = b'\xff\xd9'
-TEXTS = (b'iCCP', b'tEXt', b'zTXt', b'iTXt')
+START_OF_SCAN = b'\xff\xda'
+MAX_SCANS = 500  # a progressive JPEG has about 10; each further scan of 137 bytes costs a decoding of the whole image
+END_OF_IMAGE = b'\xff\xd9'
+PNG_TEXT_CHUNKS = (b'iCCP', b'tEXt', b'zTXt', b'iTXt')
 UNREADABLE = 'is no image that can be decoded, or is truncated'
 # what Pillow raises at bytes that it cannot open or decode
 PILLOW_ERRORS = (
     *(OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, OverflowError, AssertionError),
     *(RuntimeError, struct.error, zlib.error, Image.DecompressionBombError),
 )
-TURNS = {
+TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -41,7 +42,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-Image.init()  # all plugins; `READABLE` are looked up among them
+Image.init()  # all plugins; `PILLOW_FORMATS` are looked up among them
 
 
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -74,14 +75,14 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
 def without_texts(data: bytes) -> bytes:
     """A PNG without its profile and its texts, of which Pillow reads no more than 1 MB and among which it looks for an
     orientation (XMP's); anything else as it is."""
-    if not data.startswith(b'\x89PNG\r\n\x1a\n') or not any(kind in data for kind in TEXTS):
+    if not data.startswith(b'\x89PNG\r\n\x1a\n') or not any(kind in data for kind in PNG_TEXT_CHUNKS):
         return data
     kept, at = [data[:8]], 8
     while at + 8 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], 'big')
         if end > len(data):
             break
-        if data[at + 4 : at + 8] not in TEXTS:
+        if data[at + 4 : at + 8] not in PNG_TEXT_CHUNKS:
             kept.append(data[at:end])
         at = end
     return b''.join([*kept, data[at:]])
@@ -94,19 +95,19 @@ def open_header(file: BinaryIO) -> ImageFile.ImageFile:
     of its own that belongs to the whole process.
 
     Raises:
-        ImageError: none of READABLE, or a header that Pillow cannot read (though OpenCV might: nobody knows how large
-            it would become).
+        ImageError: the file begins like none of PILLOW_FORMATS, or Pillow cannot read its header. OpenCV might read
+            it, but then its size is not known before it is decoded.
     """
     start = file.read(16)
-    for name in READABLE:
+    for name in PILLOW_FORMATS:
         factory, accept = Image.OPEN.get(name, (None, None))
         try:
             if factory and accept and accept(start) is True:
                 file.seek(0)
-                return factory(io.BytesIO(file.read(HEADER_BYTES)) if name in WALKED else file, '')
+                return factory(io.BytesIO(file.read(HEADER_BYTES)) if name in CAPPED_HEADERS else file, '')
         except PILLOW_ERRORS as error:
             raise ImageError(f'{UNREADABLE} ({name}: {" ".join(str(error).split())})') from error
-    raise ImageError(f'{UNREADABLE} (it begins as none of {", ".join(READABLE)})')
+    raise ImageError(f'{UNREADABLE} (it begins as none of {", ".join(PILLOW_FORMATS)})')
 
 
 def check_header(image: ImageFile.ImageFile, data: bytes, max_pixels: int) -> None:
@@ -114,9 +115,9 @@ def check_header(image: ImageFile.ImageFile, data: bytes, max_pixels: int) -> No
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError(f'is {width}x{height}, {width * height} pixels; at most {max_pixels} are read (--max-pixels)')
-    if image.info.get('progressive') and (scans := data.count(SCAN)) > MOST_SCANS:
-        raise ImageError(f'is a JPEG of {scans} scans; at most {MOST_SCANS} are read')
-    if image.format == 'JPEG' and image.fp and data.find(END, image.fp.tell()) < 0:
+    if image.info.get('progressive') and (scans := data.count(START_OF_SCAN)) > MAX_SCANS:
+        raise ImageError(f'is a JPEG of {scans} scans; at most {MAX_SCANS} are read')
+    if image.format == 'JPEG' and image.fp and data.find(END_OF_IMAGE, image.fp.tell()) < 0:
         raise ImageError(f'{UNREADABLE} (a JPEG without an end)')  # zeros after half of one would decode, as grey
 
 
@@ -130,7 +131,7 @@ def decode_with_opencv(data: bytes) -> NDArray[np.uint8] | NDArray[np.uint16] | 
 def decode_with_pillow(image: ImageFile.ImageFile) -> NDArray[np.uint8]:
     try:
         image.load()
-        turned = image.transpose(TURNS[turn]) if (turn := orientation(image)) in TURNS else image
+        turned = image.transpose(TRANSPOSES[turn]) if (turn := orientation(image)) in TRANSPOSES else image
         if turned.mode.startswith('I;16'):  # converted to RGB it would be cut off at 255
             return np.repeat((np.asarray(turned) >> 8).astype(np.uint8)[..., None], 3, 2)
         rgb = np.asarray(turned if turned.mode == 'RGB' else turned.convert('RGB'))

@@ -1,0 +1,53 @@
+"""Choose a different output name for every image."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from solo_bg.disk.formats import FORMATS
+from solo_bg.disk.inputs import ImageFile
+
+
+def output_names(images: Sequence[ImageFile]) -> list[str]:
+    """A different name for each image, relative to a style's folder and without a suffix.
+
+    A function of the whole list but not of its order. The name is the path below INPUT without its suffix; INPUTs that
+    share a relative path put their last folder's name before it; stems that then collide (compared by `fold`) keep
+    their suffix; what still collides gets `~` and 8 hex digits of the SHA-256 of its path.
+    """
+    roots_of = defaultdict(set)
+    for image in images:
+        roots_of[fold(image.below.as_posix())].add(os.path.abspath(image.root))
+    told_apart = {root for roots in roots_of.values() if len(roots) > 1 for root in roots}
+
+    full = [
+        PurePosixPath(os.path.basename(root)) / image.below if root in told_apart else image.below
+        for image, root in ((image, os.path.abspath(image.root)) for image in images)
+    ]
+    names = [path.with_suffix('').as_posix() for path in full]
+    names = [path.as_posix() if clash else name for path, name, clash in zip(full, names, clashes(names), strict=True)]
+    digits = 8
+    while any(clashes(names)):
+        hashes = [hashlib.sha256(image.shown.encode(errors='surrogateescape')).hexdigest() for image in images]
+        again = zip(names, hashes, clashes(names), strict=True)
+        names = [f'{name}~{digest[:digits]}' if clash else name for name, digest, clash in again]
+        digits *= 2
+    return names
+
+
+def clashes(names: Sequence[str]) -> list[bool]:
+    """Which names occur more than once, compared by `fold`, or would be a file where another needs a folder."""
+    folded = [fold(name) for name in names]
+    count = Counter(folded)
+    folders = {parent.as_posix() for name in folded for parent in PurePosixPath(name).parents}
+    return [count[name] > 1 or any(f'{name}.{suffix}' in folders for suffix in FORMATS) for name in folded]
+
+
+def fold(name: str) -> str:
+    """What file systems that ignore case, or the difference between é and e with an accent, take for one name."""
+    return unicodedata.normalize('NFC', name.casefold())
