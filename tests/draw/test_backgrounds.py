@@ -78,7 +78,7 @@ def test_blur_of_a_large_image_is_opencvs_but_for_rounding(rng):
 
 
 def test_fills_travel_to_other_processes(image):
-    from solo_bg.cli.assemble import one_fill
+    from solo_bg.draw.fills import one_fill
 
     for name in ('zero', 'noise', '1,2,3'):
         fill = pickle.loads(pickle.dumps(one_fill(name)))

@@ -13,9 +13,9 @@ import pytest
 from conftest import CONFIG
 
 from solo_bg import SetupError
-from solo_bg.cli.assemble import find_model
 from solo_bg.models import zoo
 from solo_bg.models.download import download
+from solo_bg.models.find import find_model
 
 DATA = np.random.default_rng(0).integers(0, 256, 3_000_000, dtype=np.uint8).tobytes()
 NAME = f'solo-{hashlib.sha256(DATA).hexdigest()[:8]}.pth'
