@@ -1,7 +1,7 @@
-"""Draws scenes whose masks are known: textured, shaded shapes over textured grounds.
+"""Draw scenes with known masks: textured, shaded shapes on a textured background.
 
-They train the bundled model beside photographs, and give tests and benchmarks pictures that need no download.
-A scene is a function of its seed alone.
+The bundled model is trained on them as well as on photographs, and tests and benchmarks use them because they need no
+download. A scene depends on its seed only.
 """
 
 from __future__ import annotations
@@ -22,20 +22,23 @@ Pattern = Callable[[Generator, int, int], Array]
 def draw_scene(
     seed: int, height: int = 320, width: int = 400, max_shapes: int = 6, grounds: Sequence[str] | None = None
 ) -> tuple[Image, NDArray[np.bool_]]:
-    """One scene: a ground, then 1 to `max_shapes` shapes, each with its own texture, light and soft shadow.
+    """Draw one scene: a background, then 1 to `max_shapes` shapes, each with its own texture, light and soft shadow.
 
     Args:
-        grounds: names of PATTERNS that the ground may have; all of them if None.
+        seed: random seed; the same arguments give the same scene.
+        height, width: size of the image in pixels.
+        max_shapes: largest number of shapes.
+        grounds: names of the PATTERNS that the background may have (default: all).
 
     Returns:
         image: uint8 (H, W, 3), BGR.
-        masks: bool (N, H, W), what is visible of each shape, in drawing order; those of less than 60 pixels
-            are left out, but for the last where there is no other.
+        masks: bool (N, H, W), the visible part of each shape, in drawing order. Masks of fewer than 60 pixels are left
+            out; if all are that small, the last one is kept.
     """
     rng = np.random.default_rng(seed)
     patterns = PATTERNS if grounds is None else tuple(one for one in PATTERNS if one.__name__ in grounds)
     image: Array = texture(rng, height, width, patterns)
-    if rng.random() < 0.5:  # a horizon: two grounds
+    if rng.random() < 0.5:  # a horizon between two backgrounds
         image = np.where(
             outline_below_line(rng, height, width)[..., None], texture(rng, height, width, patterns), image
         )
@@ -51,7 +54,7 @@ def draw_scene(
 
 
 def texture(rng: Generator, height: int, width: int, patterns: Sequence[Pattern] | None = None) -> Array:
-    """A surface, float32 (H, W, 3) in 0..255: two colours mixed by noise, stripes, checks, spots or a slope."""
+    """Draw a surface, float32 (H, W, 3) in 0..255: two colours mixed by one of the patterns."""
     patterns = patterns or PATTERNS
     field = patterns[int(rng.integers(len(patterns)))](rng, height, width)
     first, second = random_colours(rng)
@@ -62,14 +65,14 @@ def texture(rng: Generator, height: int, width: int, patterns: Sequence[Pattern]
 
 
 def random_colours(rng: Generator) -> tuple[Array, Array]:
-    """Two BGR colours, related more often than not, as the colours of one surface are."""
+    """Draw two BGR colours, (3,) each in 0..255. They are usually similar, like the colours of a real surface."""
     first = np.clip(rng.uniform(10, 245) + rng.uniform(-1, 1, 3) * rng.choice([15, 50, 130]), 0, 255)
     nearby = np.clip(first + rng.normal(0, 35, 3), 0, 255)
     return first, nearby if rng.random() < 0.7 else rng.uniform(0, 255, 3)
 
 
 def clouds(rng: Generator, height: int, width: int) -> Array:
-    """Noise of several octaves, float32 (H, W) in 0..1."""
+    """Pattern: noise with several octaves, float32 (H, W) in 0..1."""
     field: Array = np.zeros((height, width), np.float32)
     first_octave = rng.integers(1, 5)
     roughness = rng.uniform(0.4, 0.9)
@@ -80,7 +83,7 @@ def clouds(rng: Generator, height: int, width: int) -> Array:
 
 
 def stripes(rng: Generator, height: int, width: int) -> Array:
-    """Waves along one direction, bent a little, sharp or smooth, float32 (H, W) in 0..1."""
+    """Pattern: slightly bent waves along one direction, sharp or smooth, float32 (H, W) in 0..1."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     angle, period = rng.uniform(0, np.pi), rng.uniform(5, 50)
     bend = rng.uniform(0, 1.5) * clouds(rng, height, width)
@@ -89,12 +92,12 @@ def stripes(rng: Generator, height: int, width: int) -> Array:
 
 
 def checks(rng: Generator, height: int, width: int) -> Array:
-    """Two crossing sets of stripes, float32 (H, W) in 0..1."""
+    """Pattern: two crossing sets of stripes, float32 (H, W) in 0..1."""
     return np.abs(stripes(rng, height, width) - stripes(rng, height, width))
 
 
 def spots(rng: Generator, height: int, width: int) -> Array:
-    """Round dots of one size at random places, float32 (H, W) in 0..1."""
+    """Pattern: round dots of one size at random positions, float32 (H, W) in 0..1."""
     field: Array = np.zeros((height, width), np.float32)
     radius = int(rng.integers(2, 12))
     for _ in range(rng.integers(20, 200)):
@@ -104,18 +107,18 @@ def spots(rng: Generator, height: int, width: int) -> Array:
 
 
 def slope(rng: Generator, height: int, width: int) -> Array:
-    """A straight gradient, float32 (H, W) in 0..1."""
+    """Pattern: a linear gradient, float32 (H, W) in 0..1."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     field: Array = (x / width - 0.5) * np.cos(angle) + (y / height - 0.5) * np.sin(angle)
     return cv2.normalize(field, field, 0, 1, cv2.NORM_MINMAX)
 
 
-PATTERNS = (clouds, clouds, clouds, stripes, checks, spots, slope, slope)
+PATTERNS = (clouds, clouds, clouds, stripes, checks, spots, slope, slope)  # repeated ones are drawn more often
 
 
 def outline(rng: Generator, height: int, width: int) -> NDArray[np.bool_]:
-    """A shape somewhere in the picture, bool (H, W), never empty: one closed curve, or a body with limbs."""
+    """Draw a shape at a random position, bool (H, W), never empty: one closed curve, or a body with limbs."""
     size = min(height, width) * rng.uniform(0.06, 0.33) * rng.uniform(0.7, 1.3)
     centre = np.array([rng.uniform(0.08, 0.92) * width, rng.uniform(0.08, 0.92) * height])
     mask = np.zeros((height, width), np.uint8)
@@ -130,7 +133,8 @@ def outline(rng: Generator, height: int, width: int) -> NDArray[np.bool_]:
 
 
 def closed_curve(rng: Generator, centre: Array, size: float) -> Array:
-    """Points (P, 2) of an ellipse, a polygon, a star or a blob around `centre`, `size` its rough radius in pixels."""
+    """Draw an ellipse, a polygon, a star or a blob as points (P, 2) around `centre`; `size` is its rough radius in
+    pixels."""
     kind = rng.integers(4)
     corners = int(rng.integers(3, 8)) if kind == 1 else 2 * int(rng.integers(4, 8)) if kind == 2 else 90
     angle: Array = np.linspace(0, 2 * np.pi, corners, endpoint=False)
@@ -155,13 +159,21 @@ def fill(mask: Image, points: Array) -> None:
 
 
 def outline_below_line(rng: Generator, height: int, width: int) -> NDArray[np.bool_]:
-    """Everything under a tilted horizon, bool (H, W)."""
+    """Return the area below a tilted horizon, bool (H, W)."""
     left, right = rng.uniform(0.2, 0.8, 2) * height
     return np.arange(height)[:, None] > np.linspace(left, right, width)[None]
 
 
 def paint(rng: Generator, image: Array, shape: NDArray[np.bool_]) -> Array:
-    """Lay a textured shape over the image: its shadow first, then its surface, lighter on one side."""
+    """Paint a textured shape onto the image: first its shadow, then its surface, lighter on one side.
+
+    Args:
+        image: float (H, W, 3) in 0..255.
+        shape: bool (H, W).
+
+    Returns:
+        float (H, W, 3).
+    """
     height, width = shape.shape
     alpha = cv2.GaussianBlur(shape.astype(np.float32), (0, 0), rng.uniform(0.4, 0.9))[..., None]
     if rng.random() < 0.5:

@@ -1,11 +1,17 @@
-"""What it means that two ways of predicting agree."""
+"""Compare the results of two ways to predict."""
 
 import torch
 
 
 def assert_agree(ours, theirs, scores=1e-5, pixels=1e-4):
-    """`ours`: `Instances`. `theirs`: mmdet's `InstanceData`. Masks may differ in `pixels` of their pixels: at a value a
-    rounding away from the threshold."""
+    """Assert that two results have the same labels in the same order, and nearly the same scores and masks.
+
+    Args:
+        ours: `Instances`.
+        theirs: mmdet's `InstanceData`.
+        scores: largest difference of a score.
+        pixels: share of the pixels that may differ, because their value is a rounding error away from the threshold.
+    """
     assert len(ours) == len(theirs.scores)
     assert torch.equal(ours.labels, theirs.labels.long())
     torch.testing.assert_close(ours.scores, theirs.scores, rtol=0, atol=scores)

@@ -19,7 +19,7 @@ def rng():
 
 @pytest.fixture
 def golden():
-    """An 8x8 image whose pixels count up, and two overlapping squares, the second given lying below."""
+    """An 8x8 image whose values count up, and two overlapping squares; the first one lies on top."""
     image = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
     masks = torch.zeros(2, 8, 8, dtype=torch.bool)
     masks[0, 1:4, 1:4] = True

@@ -1,4 +1,4 @@
-"""Weights for any SOLO config that find instances: random, but scaled so that masks have shapes and some cells pass."""
+"""Random weights for SOLO configs that find instances: scaled so that masks have shapes and some cells pass."""
 
 import warnings
 
@@ -9,8 +9,13 @@ from solo_bg.models.mmcv_ops import quiet_imports
 
 
 def save_weights(config, path, image, cells=50):
-    """Write to `path` a checkpoint for `config` (a file, or a Config) with which about `cells` cells of `image` pass
-    the threshold of 0.1."""
+    """Write random weights for `config` to `path`, with which about `cells` cells of `image` pass the threshold of 0.1.
+
+    Args:
+        config: a config file, or mmengine's `Config`.
+        path: file to write.
+        image: uint8 (H, W, 3), BGR, of the size that the model sees.
+    """
     with quiet_imports():
         import mmdet.models  # noqa: F401
     from mmdet.registry import MODELS
@@ -36,7 +41,7 @@ def save_weights(config, path, image, cells=50):
 
 @torch.no_grad()
 def raise_bias(model, image, cells):
-    """Shift the class bias so that the `cells`-th best score of this image stands at 0.1."""
+    """Shift the class bias so that the `cells`-th best score of this image becomes 0.1."""
     model.eval()
     batch = {'inputs': [torch.from_numpy(image).permute(2, 0, 1)], 'data_samples': None}
     features = model.extract_feat(model.data_preprocessor(batch)['inputs'])

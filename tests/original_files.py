@@ -1,6 +1,6 @@
-"""The files that the original SOLO repository lists: what each of them holds, and what it is used with here.
+"""The checkpoints that the original SOLO repository lists: names and shapes of their weights, and the config to use.
 
-Written from the repository's configs (https://github.com/WXinlong/SOLO) and the description of ResNet and FPN.
+Written from the repository's configs (https://github.com/WXinlong/SOLO) and the descriptions of ResNet and FPN.
 """
 
 from original_solo import Head
@@ -21,7 +21,7 @@ SOLO, DECOUPLED, LIGHT = (
     'decoupled-solo_r50_fpn_1x_coco',
     'decoupled-solo-light_r50_fpn_3x_coco',
 )
-FILES = {  # name of the file -> backbone (depth, DCN, ResNeXt), head, name of mmdet's model, overrides of its config
+FILES = {  # file name -> backbone (depth, DCN, ResNeXt), head, name of mmdet's model, overrides of its config
     'SOLO_R50_1x': ((50,), ('solo',), SOLO, {}),
     'SOLO_R101_3x': ((101,), ('solo',), SOLO, R101),
     'Decoupled_SOLO_R50_1x': ((50,), ('decoupled',), DECOUPLED, {}),
@@ -36,11 +36,11 @@ FILES = {  # name of the file -> backbone (depth, DCN, ResNeXt), head, name of m
     'SOLOv2_Light_448_R34_3x': ((34,), ('v2-448',), 'solov2-light_r34_fpn_ms-3x_coco', {}),
     'SOLOv2_Light_448_R50_3x': ((50,), ('v2-448',), 'solov2-light_r50_fpn_ms-3x_coco', {}),
     'SOLOv2_Light_512_DCN_R50_3x': ((50, 'DCN'), ('v2-512', 'DCN'), 'solov2-light_r50-dcn_fpn_ms-3x_coco', DCN),
-}  # and three that differ from one of these in the length of the training only: 3x instead of 1x
+}  # three more files differ only in the length of the training: 3x instead of 1x
 
 
 def shapes(file, classes=80):
-    """Name -> shape of all weights in a file."""
+    """Return name -> shape of all weights in a file."""
     backbone, head, *_ = FILES[file]
     found = {f'backbone.{name}': shape for name, shape in resnet(*backbone).items()}
     found |= {f'neck.{name}': shape for name, shape in fpn(*backbone[:1]).items()}
@@ -48,6 +48,7 @@ def shapes(file, classes=80):
 
 
 def heads(classes, kind, dcn=None):
+    """Return name -> weight of a head, with the names that it has in a detector."""
     depth, tower = {'v2': (4, 512), 'v2-448': (2, 256), 'v2-512': (3, 256)}.get(kind, (None, None))
     if depth:
         channels = (256, tower, 128, 256 if kind == 'v2' else 128)
@@ -57,7 +58,7 @@ def heads(classes, kind, dcn=None):
 
 
 def resnet(depth, dcn=None, wide=False):
-    """`wide`: ResNeXt 64x4d."""
+    """Return name -> shape of the weights of a ResNet, or with `wide` of a ResNeXt 64x4d."""
     found = conv('conv1', 3, 64, 7) | norm('bn1', 64)
     inputs = 64
     for layer, blocks in enumerate(BLOCKS[depth], 1):
@@ -81,6 +82,7 @@ def resnet(depth, dcn=None, wide=False):
 
 
 def fpn(depth):
+    """Return name -> shape of the weights of an FPN behind a ResNet of this depth."""
     found = {}
     for level in range(4):
         inputs = 64 * 2**level * (4 if depth >= 50 else 1)

@@ -1,17 +1,18 @@
-"""The original SOLO's three heads, from their description: their names of weights, their forward pass, their decoding.
+"""The original SOLO's three heads, with the original names of weights: forward pass and decoding.
 
-Plain and slow, to compare with. Written from the paper (https://arxiv.org/abs/1912.04488) and what the repository does.
+Plain and slow, for comparison. Written from the paper (https://arxiv.org/abs/1912.04488) and from the behaviour of the
+repository.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-STRIDES = (8, 8, 16, 32, 32)  # what an area must exceed, level by level
+STRIDES = (8, 8, 16, 32, 32)  # a mask's area must exceed the stride of its level
 
 
 class Deformable(nn.Conv2d):
-    """For its names: `kind` is DCN (offsets) or DCNv2 (offsets and a mask)."""
+    """A layer with the weights of DCN (offsets) or DCNv2 (offsets and a mask), by `kind`. It cannot run."""
 
     def __init__(self, kind, inputs, outputs, side):
         super().__init__(inputs, outputs, side, bias=False)
@@ -33,7 +34,7 @@ class Layer(nn.Module):
 
 
 def branch(inputs, channels, depth, dcn=None, dcn_everywhere=False):
-    """Light heads are deformable in their last layer only."""
+    """Return the layers of a branch. With `dcn`, only the last one is deformable, as in light heads, or all of them."""
     return nn.ModuleList(
         Layer(inputs if index == 0 else channels, channels, dcn=dcn if dcn_everywhere or index == depth - 1 else None)
         for index in range(depth)
@@ -41,7 +42,7 @@ def branch(inputs, channels, depth, dcn=None, dcn_everywhere=False):
 
 
 class Head(nn.Module):
-    """`kind`: solo, decoupled or light."""
+    """One of the three heads; `kind` is solo, decoupled or light."""
 
     def __init__(self, kind, classes, channels, depth, grids, dcn=None):
         super().__init__()
@@ -61,7 +62,11 @@ class Head(nn.Module):
             self.dsolo_cate = nn.Conv2d(channels, classes, 3, padding=1)
 
     def forward(self, feats):
-        """Of one image: masks of all cells (cells, h, w), scores (cells, classes), and the stride of each cell."""
+        """Predict one image.
+
+        Returns:
+            masks of all cells, float (cells, h, w); scores, float (cells, classes); the stride of each cell.
+        """
         feats = between_the_ends(feats)
         canvas = [2 * side for side in feats[0].shape[-2:]]
         masks, scores, strides = [], [], []
@@ -102,21 +107,23 @@ class Head(nn.Module):
 
 
 def between_the_ends(feats):
-    """The five levels, the first halved and the last as large as the one before."""
+    """Return the five levels with the first one halved and the last one as large as the fourth."""
     first, last = resize(feats[0], [side // 2 for side in feats[0].shape[-2:]]), resize(feats[4], feats[3].shape[-2:])
     return [first, *feats[1:4], last]
 
 
 def coordinates(feat):
-    """x, then y, from -1 to 1, each (1, 1, h, w)."""
+    """Return coordinates from -1 to 1: x, then y, each (1, 1, h, w)."""
     height, width = feat.shape[-2:]
     x = torch.linspace(-1, 1, width).expand(1, 1, height, width)
     return x, torch.linspace(-1, 1, height)[:, None].expand(1, 1, height, width)
 
 
 def point_nms(logits):
-    """(1, classes, grid, grid) -> scores (cells, classes): a point stays if none above, left, or above left is
-    higher."""
+    """Return scores (cells, classes) of logits (1, classes, grid, grid).
+
+    A cell keeps its score if no cell above it, left of it, or above and left of it has a higher one.
+    """
     score, grid = logits.sigmoid()[0], logits.shape[-1]
     padded = F.pad(score, (1, 0, 1, 0), value=-1)
     windows = [padded[:, dy : dy + grid, dx : dx + grid] for dy in (0, 1) for dx in (0, 1)]
@@ -128,7 +135,11 @@ def resize(x, size):
 
 
 def decode(masks, scores, strides, cut, size, score_thr=0.1, mask_thr=0.5, update_thr=0.05, nms_pre=500, most=100):
-    """Candidate by candidate: masks bool (n, H, W), labels, scores."""
+    """Decode one image, one candidate after the other.
+
+    Returns:
+        masks, bool (n, H, W); labels (n,); scores (n,), best first.
+    """
     found = []
     for cell, label in (scores > score_thr).nonzero().tolist():
         mask = masks[cell] > mask_thr
@@ -155,4 +166,5 @@ def decode(masks, scores, strides, cut, size, score_thr=0.1, mask_thr=0.5, updat
 
 
 def overlap(first, second):
+    """Return the IoU of two masks."""
     return float((first & second).sum() / (first | second).sum())

@@ -1,6 +1,7 @@
-"""The original SOLOv2, from its description: its names of weights, its forward pass, its decoding.
+"""The original SOLOv2's heads, with the original names of weights: forward pass and decoding.
 
-Plain and slow, to compare with. Written from the paper (https://arxiv.org/abs/2003.10152) and what the repository does.
+Plain and slow, for comparison. Written from the paper (https://arxiv.org/abs/2003.10152) and from the behaviour of the
+repository.
 """
 
 import torch
@@ -9,11 +10,12 @@ from torch import nn
 
 
 class Original(nn.Module):
-    """Both heads, under the names that they have in the detector.
+    """Both heads, with the names that they have in the detector.
 
     Args:
-        channels: of the neck, of the towers, within the mask features, and of the mask features.
-        dcn: None, DCN or DCNv2; everywhere, or (light) in the last layer of each tower only.
+        channels: number of channels of the neck, of the towers, inside the mask features, and of the mask features.
+        dcn: None, DCN or DCNv2.
+        light: only the last layer of each tower is deformable, instead of all layers.
     """
 
     def __init__(self, classes, channels, depth, grids, dcn=None, light=False):
@@ -39,7 +41,11 @@ class Original(nn.Module):
         self.mask_feat_head = nn.ModuleDict({'convs_all_levels': levels, 'conv_pred': prediction})
 
     def forward(self, feats):
-        """Of one image: masks of all cells (cells, h, w), scores (cells, classes), and the stride of each cell."""
+        """Predict one image.
+
+        Returns:
+            masks of all cells, float (cells, h, w); scores, float (cells, classes); the stride of each cell.
+        """
         features = self.features(feats)
         masks, scores, strides = [], [], []
         for stride, feat, grid in zip(STRIDES, between_the_ends(feats), self.grids, strict=True):
@@ -50,7 +56,7 @@ class Original(nn.Module):
         return torch.cat(masks), torch.cat(scores), torch.tensor(strides)
 
     def features(self, feats):
-        """What the kernels are applied to, (channels, h, w), at stride 4: the sum of four levels."""
+        """Return the mask features, float (channels, h, w), at stride 4: the sum of four levels."""
         total = 0
         for level, (layers, x) in enumerate(zip(self.mask_feat_head.convs_all_levels, feats[:4], strict=True)):
             x = torch.cat([x, *coordinates(x)], 1) if level == 3 else x
@@ -61,7 +67,7 @@ class Original(nn.Module):
         return self.mask_feat_head.conv_pred(total)[0]
 
     def cells(self, feat, grid):
-        """A cell's class logits (1, classes, grid, grid), and its kernel, (cells, channels)."""
+        """Return the class logits of a level, (1, classes, grid, grid), and its kernels, (cells, channels)."""
         placed = resize(torch.cat([feat, *coordinates(feat)], 1), [grid, grid])
         kernel, logits = placed, placed[:, :-2]
         for one, other in zip(self.bbox_head.kernel_convs, self.bbox_head.cate_convs, strict=True):
@@ -69,5 +75,5 @@ class Original(nn.Module):
         return self.bbox_head.solo_cate(logits), self.bbox_head.solo_kernel(kernel)[0].flatten(1).T
 
     def find(self, feats, cut, size):
-        """Masks bool (n, H, W), labels, scores, best first."""
+        """Return masks, bool (n, H, W), labels and scores, best score first."""
         return decode(*self(feats), cut, size)

@@ -1,10 +1,10 @@
-"""Masks of every awkward kind, from a seed."""
+"""Random masks of all difficult kinds."""
 
 import numpy as np
 
 
 def random_masks(rng, count, height, width):
-    """(count, height, width) of bool: boxes, nested boxes, ellipses, noise, single pixels, borders, empty and full."""
+    """Return bool (count, height, width): boxes, ellipses, noise, single pixels, borders, full and empty masks."""
     y, x = np.mgrid[:height, :width]
     masks = np.zeros((count, height, width), bool)
     for mask in masks:

@@ -1,12 +1,23 @@
-"""The six rules of `show_result_ins`, one mask after the other with NumPy and OpenCV: what the fast version must equal
-pixel for pixel, and what the benchmark times it against."""
+"""The rules of `show_result_ins`, applied to one mask after the other with NumPy and OpenCV.
+
+The fast version must give the same pixels; the benchmark compares its time with this one.
+"""
 
 import cv2
 import numpy as np
 
 
 def show_result_ins(image, masks, labels, scores, class_names, score_thr=0.3, sort_by_density=False):
-    """masks: (N, h, w) of 0 and 1; labels and scores (N,). Returns uint8 (H, W, 3)."""
+    """Draw the instances of an image.
+
+    Args:
+        image: uint8 (H, W, 3), BGR.
+        masks: (N, h, w), 0 or 1.
+        labels, scores: (N,).
+
+    Returns:
+        uint8 (H, W, 3), BGR.
+    """
     height, width = image.shape[:2]
     keep = scores > score_thr
     masks = [resize(mask, width, height) for mask in masks[keep]]
@@ -32,7 +43,7 @@ def show_result_ins(image, masks, labels, scores, class_names, score_thr=0.3, so
 
 
 def eliminate(image, masks):
-    """The image, zero outside the union of masks, bool (N, H, W)."""
+    """Return the image, uint8 (H, W, 3), with 0 outside the union of the masks, bool (N, H, W)."""
     union = np.zeros(image.shape[:2], bool)
     for mask in masks:
         union |= mask

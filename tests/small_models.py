@@ -1,5 +1,4 @@
-"""mmdet's own configs of any segmenter, a sixteenth as wide and for three classes, with random weights that find
-something."""
+"""Small versions of mmdet's segmenters: a sixteenth of the width, three classes, random weights that find something."""
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -7,20 +6,21 @@ from torch import nn
 
 from solo_bg.models import zoo
 
-SIZE = (160, 128)  # width and height that an image is brought to
+SIZE = (160, 128)  # width and height that images are resized to
 CLASSES = ('round', 'square', 'other')
 WIDTHS = ('channels', 'channel', 'planes', 'embed_dims', 'num_feats', 'num_groups')
 NUMBERS = {
     'num_proposals': 20, 'num_queries': 30, 'max_per_img': 20, 'max_per_image': 20, 'num_things_classes': 3
 }  # fmt: skip
-CALMED = {'fc_cls': 0.1, 'conv_cls': 0.1, 'rtm_cls': 0.003, 'fc_reg': 0.02}  # scores far from 1, boxes near the anchors
+# layers whose weights are scaled down, so that scores stay away from 1 and boxes near their anchors
+CALMED = {'fc_cls': 0.1, 'conv_cls': 0.1, 'rtm_cls': 0.003, 'fc_reg': 0.02}
 
 
 def small_config(name):
-    """The config of this name in mmdet's metafiles, made small."""
+    """Return the config with this name in mmdet's metafiles, made small."""
     config = Config.fromfile(zoo.find(name).config)
     if name.startswith(('condinst', 'boxinst')):
-        config.model.bbox_head.norm_cfg = ConfigDict(type='GN', num_groups=32)  # its default, named to be divided
+        config.model.bbox_head.norm_cfg = ConfigDict(type='GN', num_groups=32)  # so that `shrink` divides it
     shrink(config.model)
     backbone = config.model.backbone
     if 'widen_factor' in backbone:
@@ -32,13 +32,13 @@ def small_config(name):
 
 
 def shrink(node):
-    """Divide the widths and set the numbers, in place, all the way down."""
+    """Divide the widths in a config and set its numbers of things, in place and recursively."""
     if isinstance(node, list):
         for item in node:
             shrink(item)
     if not isinstance(node, ConfigDict):
         return
-    if 'depth' in node:  # a ResNet; its own numbers are 64 and multiples of it
+    if 'depth' in node:  # a ResNet, whose widths are multiples of 64
         node.base_channels = 4
     for key, value in list(node.items()):
         if key == 'init_cfg':
@@ -60,8 +60,11 @@ def narrow(width):
 
 
 def save_small_weights(config, path, image):
-    """Write to `path` random weights for `config`: as wide as what they multiply asks for, and with batch norms that
-    have seen `image`, so that what is found depends on it."""
+    """Write random weights for `config` to `path`.
+
+    They are scaled by Kaiming's rule, and the batch norms have the statistics of `image`, uint8 (H, W, 3), so that the
+    results depend on it.
+    """
     from mmdet.registry import MODELS
     from mmengine.registry import init_default_scope
 
@@ -72,7 +75,7 @@ def save_small_weights(config, path, image):
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(module.weight)
             module.weight.data *= next((factor for part, factor in CALMED.items() if part in name), 1)
-        if 'init_proposal_bboxes' in name:  # QueryInst begins with the whole image
+        if 'init_proposal_bboxes' in name:  # QueryInst starts from boxes of the whole image
             module.weight.data = torch.tensor([0.5, 0.5, 1, 1]).expand_as(module.weight).clone()
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:

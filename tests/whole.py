@@ -1,9 +1,9 @@
-"""The command with a source that needs no model: all of an image is one instance. It also touches files meanwhile.
+"""Run the command with a source that needs no model and that changes files during the run.
 
     python tests/whole.py FOLDER INPUT [options of eliminate_bg]
 
-When the first image is read, every file of FOLDER called `a%b.after` takes the place of `a/b` below INPUT; an empty one
-takes it away.
+The whole image is one instance. When the first image has been read, each file `a%b.after` in FOLDER replaces `a/b`
+below INPUT; an empty file deletes it.
 """
 
 import sys
@@ -17,6 +17,8 @@ from solo_bg.sources.base import Source
 
 
 class Whole(Source):
+    """One instance in each image: the whole image."""
+
     class_names = ('all',)
 
     def __init__(self, after, folder):

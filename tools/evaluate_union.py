@@ -1,9 +1,10 @@
-"""How well a model finds the foreground: IoU of the union by score threshold, and COCO's mask AP.
+"""Measure how well a model finds the foreground: IoU of the union by score threshold, and COCO's mask AP.
 
     python tools/evaluate_union.py CONFIG CHECKPOINT ANNOTATIONS.json IMAGES/
 
-The IoU of the union is that of all kept masks together with all annotated masks together, averaged over the images. Two
-answers that look at nothing stand beside it: the whole image, and a box of half its height and width in the middle.
+The IoU of the union compares all kept masks together with all annotated masks together, averaged over the images. For
+comparison it is also given for two answers that ignore the image: everything, and a box of half its height and width in
+the middle.
 """
 
 import argparse
@@ -29,14 +30,19 @@ def iou(found: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def centre_box(height: int, width: int) -> np.ndarray:
+    """Return a box of half the height and width in the middle of the image, bool (H, W)."""
     box = np.zeros((height, width), bool)
     box[height // 4 : -(height // 4) or None, width // 4 : -(width // 4) or None] = True
     return box
 
 
 def evaluate(segmenter: Segmenter, coco: COCO, images: Path) -> tuple[np.ndarray, list[dict]]:
-    """IoU of the union, (images, thresholds + 2): the last two are the whole image and the centre box; and the
-    detections in COCO's form."""
+    """Run the model on every image of the data set.
+
+    Returns:
+        IoU of the union, float (images, thresholds + 2), where the last two columns are the whole image and the centre
+        box; and the detections in COCO's result format.
+    """
     rows, detections, category = [], [], coco.getCatIds()[0]
     for image_id in sorted(coco.imgs):
         pixels = read_image(images / coco.imgs[image_id]['file_name'])
@@ -54,7 +60,7 @@ def evaluate(segmenter: Segmenter, coco: COCO, images: Path) -> tuple[np.ndarray
 
 
 def average_precision(coco: COCO, detections: list[dict]) -> tuple[float, float]:
-    """COCO's mask AP over IoU 0.50:0.95, and at 0.50, whatever the class; 0 without detections."""
+    """Return COCO's mask AP over IoU 0.50:0.95 and at 0.50, classes ignored; 0 without detections."""
     if not detections:
         return 0.0, 0.0
     with contextlib.redirect_stdout(io.StringIO()):
@@ -71,7 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config')
     parser.add_argument('checkpoint')
-    parser.add_argument('annotations', type=Path, help='COCO annotations; of which classes does not matter')
+    parser.add_argument('annotations', type=Path, help='COCO annotations; their classes are ignored')
     parser.add_argument('images', type=Path)
     args = parser.parse_args()
     with contextlib.redirect_stdout(io.StringIO()):

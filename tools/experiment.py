@@ -1,9 +1,10 @@
-"""Train and test the arms of an experiment over several seeds; a table, and a plot of the training curves.
+"""Train and test the arms of an experiment with several seeds; write a table and a plot of the training losses.
 
-    python tools/experiment.py configs/experiments/[!b]*.py --data data/experiment/scenes --seeds 3
+    python tools/experiment.py configs/experiments/original.py configs/experiments/online.py \\
+        --data data/experiment/scenes --seeds 3
 
-Each training and each test is run once: the same command, started again, goes on where it was stopped. The first config
-is what the others are compared with, seed by seed.
+Every other config is compared with the first one, seed by seed. The same command, started again after an interruption,
+continues where it stopped: finished trainings and tests are not repeated.
 """
 
 import argparse
@@ -24,7 +25,10 @@ Results = dict[str, dict[str, float]]  # test set -> metric -> value
 
 
 def run_arm(config: Path, seed: int, data: Path, work_dir: Path, jobs: int, amp: bool, options: list[str]) -> Results:
-    """Train one arm from one seed and test it on every test set; what is there already is taken as it is."""
+    """Train one arm with one seed and test it on every test set.
+
+    Results that exist already are returned as they are. They must have been made with the same settings.
+    """
     results = work_dir / 'results.json'
     settings = {'data': str(data.resolve()), 'amp': amp, 'cfg_options': options}
     if results.exists():
@@ -45,7 +49,7 @@ def run_arm(config: Path, seed: int, data: Path, work_dir: Path, jobs: int, amp:
         )
         values = dict(line.split(': ') for line in printed.splitlines() if line.count(': ') == 1)
         if missing := [key for key in METRICS.values() if key not in values]:
-            raise SystemExit(f'{config} does not measure {", ".join(missing)}: its test_evaluator must')
+            raise SystemExit(f'{config} does not measure {", ".join(missing)}; add it to its test_evaluator')
         found[name] = {metric: max(0.0, float(values[key])) for metric, key in METRICS.items()}
     results.write_text(json.dumps({'settings': settings, 'tests': found}, indent=1))
     print(f'{config.stem}, seed {seed}: {json.dumps(found)}', flush=True)
@@ -53,6 +57,7 @@ def run_arm(config: Path, seed: int, data: Path, work_dir: Path, jobs: int, amp:
 
 
 def call(tool: str, argv: list[Any], environment: dict[str, str]) -> str:
+    """Run a script of this folder and return what it printed. Exits with the end of its error output if it failed."""
     command = [sys.executable, str(TOOLS / tool), *map(str, argv)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -61,7 +66,7 @@ def call(tool: str, argv: list[Any], environment: dict[str, str]) -> str:
 
 
 def make_table(arms: dict[str, list[Results]], metric: str) -> str:
-    """Markdown: mean and standard deviation over the seeds, and the mean paired difference from the first arm."""
+    """Return a Markdown table: mean and standard deviation over the seeds, and the difference from the first arm."""
     first = next(iter(arms.values()))
     lines = [f'| {metric} | {" | ".join(TESTS)} |', '|---' * (len(TESTS) + 1) + '|']
     for name, runs in arms.items():
@@ -77,13 +82,13 @@ def make_table(arms: dict[str, list[Results]], metric: str) -> str:
 
 
 def describe(differences: list[float]) -> str:
-    """Mean and standard error of paired differences."""
+    """Return mean and standard error of differences seed by seed, as text."""
     error = statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else 0.0
     return f'{statistics.mean(differences):+.3f} ± {error:.3f}'
 
 
 def draw_curves(work_dirs: dict[str, list[Path]], path: Path) -> None:
-    """The loss of each arm over the iterations, a thin line a seed."""
+    """Plot the training loss of each arm over the iterations, one line for each seed."""
     import matplotlib
 
     matplotlib.use('Agg')
@@ -106,19 +111,21 @@ def draw_curves(work_dirs: dict[str, list[Path]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', type=Path)
-    parser.add_argument('--data', type=Path, default=Path('data/experiment/scenes'))
-    parser.add_argument('--seeds', type=int, default=3)
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/experiments'))
-    parser.add_argument('--jobs', type=int, default=1, help='trainings at once, which share the processor cores')
-    parser.add_argument('--amp', action='store_true', help='train in half precision')
-    parser.add_argument('--cfg-options', nargs='+', default=[], help='for every training and test')
+    parser.add_argument('configs', nargs='+', type=Path, help='one config for each arm; the first is the baseline')
+    data = 'a folder of tools/prepare_experiment.py (default: data/experiment/scenes)'
+    parser.add_argument('--data', type=Path, default=Path('data/experiment/scenes'), help=data)
+    parser.add_argument('--seeds', type=int, default=3, help='number of seeds (default: 3)')
+    work_dir = 'folder of logs, checkpoints and results (default: work_dirs/experiments)'
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/experiments'), help=work_dir)
+    parser.add_argument('--jobs', type=int, default=1, help='trainings at a time, sharing the CPU cores (default: 1)')
+    parser.add_argument('--amp', action='store_true', help='train in bfloat16')
+    parser.add_argument('--cfg-options', nargs='+', default=[], help='override the config in every training and test')
     args = parser.parse_args()
     root = args.work_dir / args.data.name
     work_dirs = {config.stem: [root / config.stem / str(seed) for seed in range(args.seeds)] for config in args.configs}
     runs: dict[str, list[Future[Results]]] = {config.stem: [] for config in args.configs}
     with ThreadPoolExecutor(args.jobs) as pool:
-        for seed in range(args.seeds):  # seed after seed, so that an early look compares all arms
+        for seed in range(args.seeds):  # all arms of a seed first, so that early results can be compared
             for config in args.configs:
                 folder = work_dirs[config.stem][seed]
                 run = pool.submit(run_arm, config, seed, args.data, folder, args.jobs, args.amp, args.cfg_options)
@@ -127,7 +134,7 @@ def main() -> None:
             for run in as_completed([run for some in runs.values() for run in some]):
                 run.result()
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # trainings under way end, no other begins
+            pool.shutdown(cancel_futures=True)  # running trainings finish, no new one starts
             raise
     arms = {name: [run.result() for run in some] for name, some in runs.items()}
     tables = '\n\n'.join(make_table(arms, metric) for metric in METRICS)

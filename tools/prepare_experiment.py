@@ -1,11 +1,16 @@
-"""Make the data of tools/experiment.py: photographs split in two, and drawn scenes whose halves have other grounds.
+"""Make the data for tools/experiment.py from photographs and from drawn scenes.
 
     python tools/prepare_experiment.py instances_train2017.json train2017/ data/experiment
 
-writes OUT/photos and OUT/scenes, in each `train/` and `test/` with `train.json` and `test.json`, of one class;
-`train_zero/` and `train_fills/`, the training images with their annotated objects kept (backgrounds zero; mean, noise
-or blur); `test_gt/` and `test_model/`, the test images with the annotated objects kept, and with what the bundled model
-finds. Scenes for training lie on clouds and slopes, those for testing on stripes, checks and spots.
+It writes OUT/photos and OUT/scenes. Each holds:
+
+    train/, train.json              training images and their annotations, with one class
+    train_zero/                     training images with their background set to zero
+    train_fills/                    training images with their background filled with the mean colour, noise or blur
+    test/, test.json                test images and their annotations
+    test_gt/, test_model/           test images with the background eliminated by the annotations; by the bundled model
+
+The backgrounds of training scenes are clouds and gradients, those of test scenes stripes, checks and spots.
 """
 
 import argparse
@@ -24,7 +29,10 @@ GROUNDS = {'train': ('clouds', 'slope'), 'test': ('stripes', 'checks', 'spots')}
 
 
 def split_photos(ann_file: Path, images: Path, out: Path, test_every: int = 5) -> None:
-    """The split of tools/prepare_tiny.py: the bundled model has not seen the test half."""
+    """Shrink the photographs and keep every `test_every`-th one, by image id, for testing.
+
+    This is the split of tools/prepare_tiny.py, so the bundled model was not trained on the test photographs.
+    """
     coco = COCO(str(ann_file))
     parts: dict[str, tuple[list[dict], list[dict]]] = {'train': ([], []), 'test': ([], [])}
     for position, image_id in enumerate(sorted(coco.imgs)):
@@ -45,6 +53,7 @@ def split_photos(ann_file: Path, images: Path, out: Path, test_every: int = 5) -
 
 
 def draw_scenes(out: Path, part: str, count: int) -> None:
+    """Draw `count` scenes for one part, `train` or `test`, with their annotations."""
     (out / part).mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
     for seed in range(SEEDS[part], SEEDS[part] + count):
@@ -57,7 +66,7 @@ def draw_scenes(out: Path, part: str, count: int) -> None:
 
 
 def eliminate(data: Path) -> None:
-    """Every eliminated half, by this package's own command."""
+    """Write the versions without background, with the command `eliminate_bg`."""
     common = ['--styles', 'eliminated', '--on-empty', 'black', '--quiet']
     by_labels = {
         'train_zero': ['train', '--fill', 'zero'],
@@ -73,11 +82,11 @@ def eliminate(data: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('annotations', type=Path)
-    parser.add_argument('images', type=Path)
-    parser.add_argument('out', type=Path)
-    parser.add_argument('--scenes', type=int, default=400, help='drawn scenes to train on (400)')
-    parser.add_argument('--test-scenes', type=int, default=60, help='drawn scenes to test on (60)')
+    parser.add_argument('annotations', type=Path, help='COCO annotations of the photographs')
+    parser.add_argument('images', type=Path, help='folder of the photographs')
+    parser.add_argument('out', type=Path, help='folder to write to')
+    parser.add_argument('--scenes', type=int, default=400, help='number of drawn training scenes (default: 400)')
+    parser.add_argument('--test-scenes', type=int, default=60, help='number of drawn test scenes (default: 60)')
     args = parser.parse_args()
     split_photos(args.annotations, args.images, args.out / 'photos')
     draw_scenes(args.out / 'scenes', 'train', args.scenes)

@@ -1,6 +1,6 @@
-"""Does background elimination help a detector? What all arms share; each other file here says what one trains on.
+"""Does background elimination help a detector? The settings that all arms share; each arm only chooses its data.
 
-The data are tools/prepare_experiment.py's; tools/experiment.py runs the arms.
+tools/prepare_experiment.py makes the data and tools/experiment.py runs the arms.
 """
 
 _base_ = '../solo_bg_tiny.py'
@@ -32,7 +32,7 @@ online = dict(
     data_prefix=dict(img='train/'), pipeline=[*load, dict(type='EliminateBackground', prob=0.5), *augment], **common
 )
 
-# a detector from scratch learns nothing in so short a training: the backbone starts from the bundled model's
+# a detector from scratch learns nothing in so short a training, so the backbone starts from the bundled model's weights
 start = '{{ fileDirname }}/../../checkpoints/solo_bg_tiny.pth'
 model = dict(
     backbone=dict(init_cfg=dict(_delete_=True, type='Pretrained', checkpoint=start, prefix='backbone.')),

@@ -1,3 +1,3 @@
-"""Arm: the images as they are. The others are compared with this one."""
+"""Arm: only original images. The other arms are compared with this one."""
 
 _base_ = 'base.py'

@@ -1,4 +1,4 @@
-"""Arm: the images as they are and with their backgrounds zero, half and half."""
+"""Arm: half original images, half images with their background set to zero."""
 
 _base_ = 'base.py'
 train_dataloader = dict(

@@ -1,4 +1,4 @@
-"""Arm: the images as they are and with their backgrounds filled with their mean, noise or blur, half and half."""
+"""Arm: half original images, half images with their background filled with the mean colour, noise or blur."""
 
 _base_ = 'base.py'
 train_dataloader = dict(

@@ -1,4 +1,4 @@
-"""Training in bfloat16 on any device; mmengine's own `AmpOptimWrapper` refuses the CPU."""
+"""Train in bfloat16 on any device; mmengine's `AmpOptimWrapper` does not run on the CPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from torch import nn
 
 @OPTIM_WRAPPERS.register_module()
 class Bf16OptimWrapper(OptimWrapper):
-    """mmengine's wrapper with the forward pass under autocast. bfloat16 has float32's range: no loss is scaled."""
+    """mmengine's `OptimWrapper` with the forward pass under autocast to bfloat16.
+
+    bfloat16 has the range of float32, so the loss needs no scaling.
+    """
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:

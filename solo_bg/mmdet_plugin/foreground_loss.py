@@ -1,11 +1,11 @@
-"""What `configs/solo_bg_tiny_train.py` adds to mmdet's SOLO: a dense foreground loss, and regions that no loss counts.
+"""Additions to mmdet's SOLO for training on few images: a dense foreground loss, and losses that ignore crowd regions.
 
-SOLO's own losses reach only a few cells of an image. A dense target teaches the backbone much more per image, which
-matters when there are a few hundred images. The extra branch is used in training only: `strip` removes it from a
+SOLO's own losses reach only a few cells of an image. A dense target teaches the backbone much more from each image,
+which matters with a few hundred images. The extra branch is used in training only: `strip` removes it from a
 checkpoint, which then fits mmdet's `DecoupledSOLOLightHead`.
 
-An instance that is marked as a crowd (`iscrowd` in COCO's annotations) is a region of which nobody said what is in it.
-mmdet's SOLO counts it as background; the classes of this module leave it out of every loss.
+A crowd region (`iscrowd` in COCO's annotations) holds objects that nobody annotated one by one. mmdet's SOLO treats it
+as background; the classes here leave it out of every loss.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-IGNORED = -1  # the label of a grid cell that no loss counts
+IGNORED = -1  # label of a grid cell that the losses leave out
 
 
 @MODELS.register_module()
 class IgnoringFocalLoss(FocalLoss):
-    """mmdet's focal loss, in which targets of `IGNORED` count nothing."""
+    """mmdet's focal loss without the targets that are `IGNORED`."""
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor | None = None, **kwargs) -> Tensor:
         ignored = target == IGNORED
@@ -38,12 +38,12 @@ class IgnoringFocalLoss(FocalLoss):
 
 @MODELS.register_module()
 class ForegroundDecoupledSOLOLightHead(DecoupledSOLOLightHead):
-    """mmdet's head with one more loss, `loss_foreground`, on the feature map of stride 8; crowds enter no loss.
+    """mmdet's head with an additional loss, `loss_foreground`, on the feature map of stride 8; no loss counts crowds.
 
-    Give it `loss_cls=dict(type='IgnoringFocalLoss', ...)`: cells inside a crowd get the label `IGNORED`.
+    It needs `loss_cls=dict(type='IgnoringFocalLoss', ...)`, because cells inside a crowd get the label `IGNORED`.
 
     Args:
-        foreground_weight: weight of the extra loss (binary cross-entropy + 1 - Dice); 0 switches it off.
+        foreground_weight: weight of the additional loss (binary cross-entropy + 1 - Dice); 0 switches it off.
     """
 
     def __init__(self, *args, foreground_weight: float = 1.0, **kwargs) -> None:
@@ -68,7 +68,13 @@ class ForegroundDecoupledSOLOLightHead(DecoupledSOLOLightHead):
         return losses | {'loss_foreground': self.foreground_weight * loss}
 
     def foreground_loss(self, features: Tensor, target: Tensor, counted: Tensor) -> Tensor:
-        """Cross-entropy + 1 - Dice of the foreground (B, H, W) over the pixels where `counted` (B, H, W) is 1."""
+        """Return binary cross-entropy + 1 - Dice over the pixels that count.
+
+        Args:
+            features: float (B, C, h, w), the feature map of stride 8.
+            target: float (B, H, W), 1 on foreground and 0 elsewhere.
+            counted: float (B, H, W), 1 where a pixel counts and 0 elsewhere.
+        """
         logits = self.foreground(features)[:, 0].float()
         target = F.interpolate(target[:, None], logits.shape[-2:], mode='area')[:, 0]
         counted = F.interpolate(counted[:, None], logits.shape[-2:], mode='area')[:, 0]
@@ -78,11 +84,11 @@ class ForegroundDecoupledSOLOLightHead(DecoupledSOLOLightHead):
         return entropy + (1 - overlap).mean()
 
     def loss_by_feat(self, *levels: list[Tensor], **kwargs) -> dict[str, Tensor]:
-        """mmdet's losses in float32, whatever autocast made of the predictions: bfloat16 cannot sum a mask."""
+        """Compute mmdet's losses in float32, also under autocast: bfloat16 is too coarse to sum a mask."""
         return super().loss_by_feat(*([level.float() for level in part] for part in levels), **kwargs)
 
     def _get_targets_single(self, gt_instances: InstanceData, featmap_sizes: list | None = None) -> tuple:
-        """mmdet's targets of one image, with the background cells that lie mostly inside a crowd labelled `IGNORED`."""
+        """Return mmdet's targets of one image; background cells more than half inside a crowd are `IGNORED`."""
         masks, labels, positions = super()._get_targets_single(gt_instances, featmap_sizes=featmap_sizes)
         crowd = gt_instances.crowd[None, None]
         for level in labels:
@@ -93,7 +99,7 @@ class ForegroundDecoupledSOLOLightHead(DecoupledSOLOLightHead):
 
 @TRANSFORMS.register_module()
 class CopyPasteInstances(CopyPaste):
-    """mmdet's `CopyPaste` that never pastes a crowd."""
+    """mmdet's `CopyPaste`, except that it never pastes a crowd region."""
 
     def _select_object(self, results: dict) -> dict:
         instances = (~results['gt_ignore_flags'].astype(bool)).nonzero()[0]
@@ -103,12 +109,12 @@ class CopyPasteInstances(CopyPaste):
 
 
 def ignored_masks(sample: DetDataSample) -> BitmapMasks | None:
-    """The masks of an image's crowds; None if nothing says which they are."""
+    """Return the masks of an image's crowd regions; None if the sample has none."""
     return sample.ignored_instances.masks if 'ignored_instances' in sample else None
 
 
 def union(masks: BitmapMasks | None, size: tuple[int, int], device: torch.device) -> Tensor:
-    """Where any of an image's masks is set; float32 (H, W) of `size`, 0 or 1."""
+    """Return the union of an image's masks, float32 (H, W) of height and width `size`, 0 or 1."""
     mask = torch.zeros(size, device=device)
     if masks is not None and len(masks):
         mask[: masks.height, : masks.width] = masks.to_tensor(torch.float32, device).amax(0)
@@ -116,5 +122,5 @@ def union(masks: BitmapMasks | None, size: tuple[int, int], device: torch.device
 
 
 def strip(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights without the branch that only training uses."""
+    """Return the weights without the branch that is used in training only."""
     return {name: value for name, value in state_dict.items() if not name.startswith('mask_head.foreground.')}
