@@ -22,6 +22,7 @@ class Options:
     Attributes:
         out: the folder of the results.
         fill: what the background becomes, as a function (see `solo_bg.draw.fills`).
+        min_recall: None: the default of `missed`, see `solo_bg.coco.carry_over.MIN_RECALL`.
         batch_size: images in one call of the mask source.
         workers: threads that read, compose and write.
         max_pixels: larger images are errors.
@@ -37,8 +38,9 @@ class Options:
     dilate: int = 0
     seed: int = 0
     missed: str = 'keep'
-    min_recall: float = 0.5
+    min_recall: float | None = None
     min_iou: float = 0.0
+    segmentation: str = 'rle'
     batch_size: int = 1
     workers: int = 2
     max_pixels: int = MAX_PIXELS

@@ -16,8 +16,10 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 
-from solo_bg.coco.carry_over import carry_over, keep_all, predictions
-from solo_bg.coco.dataset import Entry, Labels
+from solo_bg.coco.carry_over import carry_over, keep_all
+from solo_bg.coco.check import Entry
+from solo_bg.coco.dataset import Labels
+from solo_bg.coco.pseudo_labels import predictions
 from solo_bg.core.instances import Instances
 from solo_bg.disk.decode import decode_image
 from solo_bg.disk.encode import encode_image
@@ -71,7 +73,7 @@ class Segmented:
 class Choice:
     """Which instances stay, and what is known of the image's annotations.
 
-    `entry` and `annotations` are the image's for annotations.json; `iou` and `decisions` as in `Record`.
+    `entry` and `annotations` are the image's for annotations.json; `iou`, `decisions` and `restored` as in `Record`.
     """
 
     instances: Instances
@@ -79,6 +81,7 @@ class Choice:
     annotations: list[Entry]
     iou: float | None = None
     decisions: dict[str, list[Any]] = field(default_factory=dict)
+    restored: float | None = None
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,7 @@ def compose(item: Segmented | Record, options: Options) -> Composed | Record:
             foreground=round(foreground, 6),
             iou=None if choice.iou is None else round(choice.iou, 6),
             decisions=choice.decisions,
+            restored=None if choice.restored is None else round(choice.restored, 6),
             key=item.key,
         )
         if choice.iou is not None and choice.iou < options.min_iou:
@@ -203,7 +207,7 @@ def compose(item: Segmented | Record, options: Options) -> Composed | Record:
         else:
             if not foreground and options.on_empty == 'copy' and item.image.annotated:  # the whole image stays
                 choice = replace(choice, annotations=keep_all(item.image.annotated, options.classes))
-                record = replace(record, decisions={})
+                record = replace(record, decisions=item.image.annotated.decisions)
             pictures = draw(item, choice.instances, bool(foreground), options)
     except Exception as error:
         return failed(item.job, item.key, error, start)
@@ -220,10 +224,12 @@ def choose(item: Segmented, options: Options) -> Choice:
     if annotated:
         rules = options.missed, options.min_recall, options.classes, options.dilate
         carried = carry_over(keep, annotated, *rules)
-        choice = Choice(carried.instances, annotated.image, carried.entries, carried.iou, carried.decisions)
+        decided = carried.iou, carried.decisions, carried.restored
+        choice = Choice(carried.instances, annotated.image, carried.entries, *decided)
     else:
         height, width = instances.size
-        found = predictions(keep) if 'eliminated' in options.styles else []  # else annotations.json is not written
+        written = 'eliminated' in options.styles  # else annotations.json is not
+        found = predictions(keep, options.segmentation) if written else []
         choice = Choice(keep, {'height': height, 'width': width}, found)
     keep = choice.instances.sort_by_area() if options.sort_by_density else choice.instances
     return replace(choice, instances=keep.grow(options.dilate))

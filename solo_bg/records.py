@@ -24,8 +24,10 @@ class Record:
         error: why it failed, else None.
         traceback: where an unexpected exception came from, else None.
         iou: IoU of the instances' union with the annotations' union; None without annotations.
-        decisions: rule -> ids of the annotations it was applied to, for annotations that the masks miss; `by its box`
-            lists those that have no segmentation.
+        decisions: rule -> ids of the annotations it was applied to. `keep`, `ignore` and `drop`: the masks miss the
+            object. `by its box`: there is no segmentation, the box counts. `clipped`: it reaches more than a pixel
+            outside the image. `parts skipped`: some of its polygons have fewer than three points. `skipped`: its
+            segmentation cannot be used.
         fill: the fill that was drawn, if `--mix` drew one.
         restored: share of the annotated pixels that `--missed keep` added to the foreground.
         key: SHA-256 of the input and of all that the pictures depend on: while it stays, they need not be made again.

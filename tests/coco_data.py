@@ -6,10 +6,24 @@ import cv2
 import numpy as np
 from pycocotools import mask as rle
 
-from solo_bg.coco.dataset import encode
 from solo_bg.scenes import draw_scene
 
 CATEGORIES = [{'id': 7, 'name': 'round', 'supercategory': 'shape'}, {'id': 3, 'name': 'other'}]
+
+
+def encode(mask):
+    """A mask, bool (H, W), as pycocotools encodes it, with text that JSON takes."""
+    code = rle.encode(np.asfortranarray(mask, np.uint8))
+    return {'size': list(code['size']), 'counts': code['counts'].decode()}
+
+
+def decode(segmentation, size):
+    """The mask of polygons or of an RLE, bool (H, W), as pycocotools decodes it."""
+    if isinstance(segmentation, list):
+        segmentation = rle.merge(rle.frPyObjects(segmentation, *size))
+    elif isinstance(segmentation['counts'], list):
+        segmentation = rle.frPyObjects(segmentation, *size)
+    return rle.decode(segmentation).astype(bool)
 
 
 def polygons_of(mask):

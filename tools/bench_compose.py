@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from solo_bg import Instances
+from solo_bg.coco.pseudo_labels import predictions
 from solo_bg.disk.encode import encode_image
 from solo_bg.disk.read import read_image
 from solo_bg.draw.compose import colourise, eliminate, eliminated
@@ -56,7 +57,7 @@ def compose(args: argparse.Namespace) -> None:
     device = torch.device(args.device)
     hardware = torch.cuda.get_device_name() if device.type == 'cuda' else f'{torch.get_num_threads()} threads'
     table = Table('image', 'instances', 'plain', 'dense masks', 'times', 'boxes known', 'times')
-    stages = Table('image', 'instances', 'boxes', 'owner map', 'centres', 'colours', 'names', 'eliminate')
+    stages = Table('image', 'instances', 'boxes', 'owner map', 'centres', 'colours', 'names', 'eliminate', 'RLE')
     if device.type == 'cuda':
         table.add_column('share of bandwidth')
         bandwidth = copy_bandwidth()
@@ -122,6 +123,7 @@ def stage_times(pixels: torch.Tensor, given: Sequence[torch.Tensor], known: Inst
             lambda: colourise(pixels, instances),
             lambda: write_names(picture, instances),
             lambda: eliminate(pixels, instances.union),
+            lambda: predictions(instances),  # for annotations.json, in runs without --ann
         ]
         picture = pixels.clone()
         return [timed(step, pixels.device) for step in steps]

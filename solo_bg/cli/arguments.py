@@ -146,13 +146,22 @@ def add_outputs(option: Callable[..., argparse.Action]) -> None:
 def add_annotations(option: Callable[..., argparse.Action]) -> None:
     option('--ann', type=Path, metavar='JSON', help='COCO annotations of the images; they are carried over to OUT')
     missed = (
-        'for an annotated object that the masks miss: keep its pixels, ignore it (iscrowd) or drop it (default: keep)'
+        'for an annotated object that the masks miss, wholly or in part: keep all its pixels, ignore it (iscrowd) or '
+        'drop its annotation (default: keep)'
     )
     option('--missed', choices=('keep', 'ignore', 'drop'), help=missed)
-    recalls = 'an object is missed if less than this share of its pixels stays (default: 0.5)'
+    recalls = (
+        'an object is missed if less than this share of its pixels stays (default: 1 for --missed keep, so that no '
+        'annotated pixel turns black; 0.5 for ignore and drop)'
+    )
     option('--min-recall', type=fraction, metavar='X', help=recalls)
     agreement = 'reject images whose masks have a lower IoU with the annotations (default: 0)'
     option('--min-iou', type=fraction, metavar='X', help=agreement)
+    shapes = (
+        'form of the predicted masks in annotations.json, without --ann (default: rle). mmdet needs polygon with '
+        'poly2mask=False; otherwise it reads both'
+    )
+    option('--segmentation', choices=('rle', 'polygon'), help=shapes)
 
 
 def add_progress(option: Callable[..., argparse.Action]) -> None:

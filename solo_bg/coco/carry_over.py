@@ -1,18 +1,23 @@
-"""What becomes of annotations when the pixels around them go, and annotations made of what was found. Dict to dict."""
+"""Decide what becomes of an image's annotations when the pixels around its instances go."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
-import numpy as np
 import torch
 
-from solo_bg.coco.dataset import Entry, Labelled, encode, has_segmentation
+from solo_bg.coco.check import Entry, has_segmentation
+from solo_bg.coco.dataset import Labelled
+from solo_bg.coco.rle import encode
+from solo_bg.core.crops import Crops, Shelf
 from solo_bg.core.instances import Instances
+
+# an object is missed if less than this share of its pixels stays. `keep` costs nothing but background, so that by
+# default no annotated pixel turns black; the other rules take an object out of the data set
+MIN_RECALL = {'keep': 1.0, 'ignore': 0.5, 'drop': 0.5}
 
 
 @dataclass
@@ -20,31 +25,34 @@ class Carried:
     """What became of one image's annotations.
 
     Attributes:
-        instances: what stays in the picture.
-        entries: the annotations that leave with it.
-        iou: of what was found with all that is annotated, outside crowd regions; None if nothing is either.
-        decisions: rule -> ids of the annotations that it met.
+        instances: the instances that stay in the picture.
+        entries: the annotations of the picture.
+        iou: IoU of the found and the annotated pixels, outside crowd regions; None if there are neither.
+        decisions: rule -> ids of the annotations that it was applied to.
+        restored: the share of the annotated pixels, outside crowd regions, that only `keep` has kept; None if it was
+            applied to no annotation.
     """
 
     instances: Instances
     entries: list[Entry]
     iou: float | None
     decisions: dict[str, list[Any]] = field(default_factory=dict)
+    restored: float | None = None
 
 
 def carry_over(
     found: Instances,
     labelled: Labelled,
     missed: str = 'keep',
-    min_recall: float = 0.5,
+    min_recall: float | None = None,
     classes: Collection[str] | None = None,
     margin: int = 0,
 ) -> Carried:
     """Reconcile what was found with what is annotated.
 
-    Annotations of other classes than `classes` leave. Crowd regions are foreground. Of every other annotation the
-    share of its pixels that stay, up to `margin` around what was found, is computed; below `min_recall` the rule
-    `missed` decides: `keep` its pixels too, `ignore` it (`iscrowd`, as RLE), or `drop` it.
+    Annotations of other classes than `classes` are left out. Crowd regions are foreground. An object is missed if less
+    than `min_recall` (default: MIN_RECALL) of its annotated pixels lie within `margin` of what was found. Then `missed`
+    decides: `keep` all its pixels, `ignore` it (`iscrowd`, as RLE), or `drop` its annotation.
     """
     chosen = rows_of(labelled, classes)
     annotated = labelled.instances.to(found.device)
@@ -56,27 +64,83 @@ def carry_over(
     either = int((union | wanted).count_nonzero())
     iou = int((union & wanted).count_nonzero()) / either if either else None
     region = kept.grow(margin).foreground
-    decisions: dict[str, list[Any]] = defaultdict(list)
-    entries, rescued = [], []
+    least = MIN_RECALL[missed] if min_recall is None else min_recall
+    short = [row for row in chosen if row not in crowds and recall(annotated[row], region) < least]
+    entries, decisions = apply_rule(labelled, annotated, chosen, missed, short)
+    if missed != 'keep' or not short:
+        return Carried(kept, entries, iou, decisions)
+    added = int((annotated[short].union & ~region).count_nonzero())
+    restored = added / int(wanted.count_nonzero())
+    return Carried(restore(kept, found.owner_map, annotated[short]), entries, iou, decisions, restored)
+
+
+def apply_rule(
+    labelled: Labelled, annotated: Instances, chosen: list[int], missed: str, short: list[int]
+) -> tuple[list[Entry], dict[str, list[Any]]]:
+    """The annotations of the picture, and the decisions; `short` are the rows of the missed objects."""
+    decisions = defaultdict(list, {rule: list(ids) for rule, ids in labelled.decisions.items()})
+    entries = []
     for row in chosen:
         entry = labelled.entries[row]
         if not has_segmentation(entry):
             decisions['by its box'].append(entry['id'])
-        if row not in crowds and recall(annotated[row], region) < min_recall:
+        if row in short:
             decisions[missed].append(entry['id'])
             if missed == 'drop':
                 continue
             if missed == 'ignore':
-                entry = {**entry, 'iscrowd': 1, 'segmentation': encode(annotated.masks[row].cpu().numpy())}
-            else:
-                rescued.append(row)
+                entry = {**entry, 'iscrowd': 1, 'segmentation': encode(annotated[row])[0]}
         entries.append(complete(entry, annotated[row]))
-    instances = kept.join(annotated[rescued]) if rescued else kept
-    return Carried(instances, entries, iou, dict(decisions))
+    return entries, dict(decisions)
+
+
+def restore(kept: Instances, owner_map: torch.Tensor, missed: Instances) -> Instances:
+    """Keep the pixels of missed objects too.
+
+    The instance that shows half of an object or more grows by the object's pixels; there is no second one of the same
+    object. An object that no instance shows as well becomes an instance of its own.
+
+    Args:
+        owner_map: int16 (H, W), as `Instances.owner_map`: the index in `kept` of the instance on top, or -1.
+        missed: no empty masks.
+    """
+    growing, alone = defaultdict(list), []
+    for row in range(len(missed)):
+        index = shown_by(missed[row], owner_map)
+        if index is None:
+            alone.append(row)
+        else:
+            growing[index].append(row)
+    boxes, crops = list(kept.host_boxes), list(kept.crops.held)
+    for index, rows in growing.items():
+        parts = kept[index].join(missed[rows])
+        x0, y0 = (min(box[side] for box in parts.host_boxes) for side in (0, 1))
+        x1, y1 = (max(box[side] for box in parts.host_boxes) for side in (2, 3))
+        crop = torch.zeros(y1 - y0, x1 - x0, dtype=torch.bool, device=kept.device)
+        for part, (left, top, right, bottom) in zip(parts.crops, parts.host_boxes, strict=True):
+            crop[top - y0 : bottom - y0, left - x0 : right - x0] |= part
+        boxes[index], crops[index] = (x0, y0, x1, y1), Shelf([crop.numel()], kept.device).put(crop)
+    grown = Instances.from_crops(
+        torch.tensor(boxes, dtype=torch.int64, device=kept.device).reshape(-1, 4),
+        Crops(crops),
+        kept.size,
+        kept.labels,
+        kept.scores,
+        kept.class_names,
+    )
+    return grown.join(missed[alone]) if alone else grown
+
+
+def shown_by(one: Instances, owner_map: torch.Tensor) -> int | None:
+    """The instance that shows at least half of an object's pixels, if there is one."""
+    (crop,), ((x0, y0, x1, y1),) = one.crops, one.host_boxes
+    owners: list[int] = torch.bincount(owner_map[y0:y1, x0:x1][crop].long() + 1).tolist()  # of background first
+    most = max(owners[1:], default=0)
+    return owners.index(most, 1) - 1 if most and 2 * most >= sum(owners) else None
 
 
 def rows_of(labelled: Labelled, classes: Collection[str] | None) -> list[int]:
-    """Which annotations are of the chosen classes."""
+    """The rows of the annotations of the chosen classes."""
     return [row for row, name in enumerate(labelled.instances.names) if classes is None or name in classes]
 
 
@@ -86,7 +150,7 @@ def keep_all(labelled: Labelled, classes: Collection[str] | None) -> list[Entry]
 
 
 def complete(entry: Entry, one: Instances) -> Entry:
-    """The annotation with what mmdet and pycocotools want of every one, taken from its mask where it is not there."""
+    """The annotation with the keys that mmdet and pycocotools read, computed from its mask where they are absent."""
     x0, y0, x1, y1 = one.host_boxes[0]
     return {'iscrowd': 0, 'area': int(one.areas), 'bbox': [x0, y0, x1 - x0, y1 - y0], **entry}
 
@@ -96,47 +160,3 @@ def recall(one: Instances, region: torch.Tensor) -> float:
     (crop,), ((x0, y0, x1, y1),) = one.crops, one.host_boxes
     area = int(crop.count_nonzero())
     return int((crop & region[y0:y1, x0:x1]).count_nonzero()) / area if area else 1.0
-
-
-def pseudo_labels(class_names: Sequence[str]) -> Entry:
-    """A data set of predictions but for its images and annotations, whose ids `number` gives."""
-    ids = category_ids(class_names)
-    return {'categories': [{'id': ids[label], 'name': name} for label, name in enumerate(class_names)]}
-
-
-def number(
-    images: Iterable[tuple[Entry, Sequence[Entry]]], categories: Sequence[Any]
-) -> Iterator[tuple[Entry, list[Entry]]]:
-    """Ids for images and their predictions, from 1 in the order given; `categories` has the id of each label."""
-    ids = count(1)
-    for image_id, (image, found) in enumerate(images, 1):
-        yield (
-            {'id': image_id, **image},
-            [
-                {'id': next(ids), 'image_id': image_id, **one, 'category_id': categories[one['category_id']]}
-                for one in found
-            ],
-        )
-
-
-def predictions(instances: Instances) -> list[Entry]:
-    """Each instance that has pixels as an annotation without ids; its `category_id` is still the label."""
-    entries = []
-    labels, areas, scores = (values.tolist() for values in (instances.labels, instances.areas, instances.scores))
-    columns = instances.crops, instances.host_boxes, labels, areas, scores
-    for crop, (x0, y0, x1, y1), label, area, score in zip(*columns, strict=True):
-        if area:
-            mask = np.zeros(instances.size, bool)
-            mask[y0:y1, x0:x1] = crop.cpu().numpy()  # no more than the box leaves the device
-            entry = {'category_id': label, 'segmentation': encode(mask), 'area': area, 'iscrowd': 0}
-            entries.append({**entry, 'bbox': [x0, y0, x1 - x0, y1 - y0], 'score': score})
-    return entries
-
-
-def category_ids(class_names: Sequence[str]) -> list[int]:
-    """COCO's own category ids where the names are COCO's 80 in order, else 1, 2, 3 ..."""
-    skipped = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # of 1 to 90: COCO's papers have these, its files do not
-    is_coco = len(class_names) == 80 and class_names[0] == 'person' and class_names[79] == 'toothbrush'
-    if not is_coco:
-        return list(range(1, len(class_names) + 1))
-    return [number for number in range(1, 91) if number not in skipped]

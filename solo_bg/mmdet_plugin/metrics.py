@@ -16,18 +16,20 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from solo_bg.coco.dataset import Annotations, encode
+from solo_bg.coco.dataset import Annotations
+from solo_bg.coco.rle import encode
+from solo_bg.core.instances import Instances
 
-MOST = 1000  # proposals an image
+MOST = 1000  # proposals for each image
 Proposals = tuple[Any, list[dict[str, Any]]]  # an image's id, and its proposals in COCO's form
-AREAS = ('all', 'S', 'M', 'L')  # COCO's: below 32**2 pixels, below 96**2, and the rest
+AREAS = ('all', 'S', 'M', 'L')  # COCO's sizes: below 32**2 pixels, below 96**2, and the rest
 
 
 @METRICS.register_module()
 class ForegroundIoU(BaseMetric):
-    """IoU of the union: of all kept masks of an image with all its annotated masks, averaged over the images.
+    """IoU of an image's foreground, the union of its masks, with the union of its annotations; the images' mean.
 
-    1 for an image where both are empty.
+    The IoU is 1 for an image where both are empty. Annotations that cannot be used are skipped with a warning.
 
     Args:
         ann_file: COCO annotations; images are found in them by `img_id`.
@@ -59,14 +61,16 @@ class ForegroundIoU(BaseMetric):
 
 @METRICS.register_module()
 class MaskProposalRecall(BaseMetric):
-    """Average recall of mask proposals, as DeepMask's tables have it (https://arxiv.org/abs/1506.06204, section 5).
+    """Average recall of mask proposals, as in DeepMask's tables (https://arxiv.org/abs/1506.06204, section 5).
 
-    `AR@10`, `AR@100` and `AR@1000`: recall with that many proposals an image, classes not looked at, averaged over IoU
-    0.50:0.05:0.95; of all objects and by size. `AUC`: the mean of AR@n over n from 1 to 1000. A model gives as many
-    only with `score_thr=0`, and `nms_pre` and `max_per_img` of 1000. No proposals give 0.
+    `AR@10`, `AR@100` and `AR@1000` are the recall with that many proposals for each image, averaged over IoU
+    thresholds 0.50:0.05:0.95. Classes are ignored. There is one for all objects and one for each size. `AUC` is the
+    mean of AR@n over n from 1 to 1000. To get 1000 proposals, set the model's `score_thr=0` and its `nms_pre` and
+    `max_per_img` to 1000. Without proposals all values are 0.
 
     Args:
-        ann_file: COCO annotations; images are found in them by `img_id`.
+        ann_file: COCO annotations; images are found in them by `img_id`. Those that cannot be used are skipped with a
+            warning.
     """
 
     default_prefix = 'proposal'
@@ -78,11 +82,12 @@ class MaskProposalRecall(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         for sample in data_samples:
             found = sample['pred_instances']
-            codes = [encode(np.asarray(torch.as_tensor(mask).cpu(), bool)) for mask in found['masks']]
-            scored = zip(codes, found['scores'].tolist(), strict=True)
+            masks, scores = (torch.as_tensor(found[key]).cpu() for key in ('masks', 'scores'))
+            codes = encode(Instances(masks.bool(), torch.zeros(len(masks), dtype=torch.int64), scores))
+            scored = zip(codes, scores.tolist(), strict=True)
             image_id = sample['img_id']
             proposals = [{'image_id': image_id, 'segmentation': code, 'score': score} for code, score in scored]
-            self.results.append((image_id, proposals))  # one an image: mmengine gathers as many as there are images
+            self.results.append((image_id, proposals))  # one for each image: mmengine gathers as many
 
     def compute_metrics(self, results: list[Proposals]) -> dict[str, float]:
         recalls = average_recalls(self.coco, results)
@@ -93,13 +98,14 @@ class MaskProposalRecall(BaseMetric):
 
 
 def ground_truth(annotations: Annotations) -> COCO:
-    """The annotations as COCOeval wants them: each with RLE, area and `iscrowd`, ids from 1 (0 means "no match")."""
+    """The annotations in COCOeval's form: each with RLE, area and `iscrowd`, and ids from 1 (0 means "no match")."""
     entries: list[dict[str, Any]] = []
     for image in annotations.coco['images']:
         labelled = annotations.read(image, (int(image['height']), int(image['width'])))
-        for entry, mask in zip(labelled.entries, labelled.instances.masks.numpy(), strict=True):
-            whole = {'area': int(mask.sum()), 'iscrowd': 0, 'bbox': [0, 0, 0, 0], **entry}
-            entries.append({**whole, 'id': len(entries) + 1, 'segmentation': encode(mask)})
+        areas, codes = labelled.instances.areas.tolist(), encode(labelled.instances)
+        for entry, area, code in zip(labelled.entries, areas, codes, strict=True):
+            whole = {'area': area, 'iscrowd': 0, 'bbox': [0, 0, 0, 0], **entry}
+            entries.append({**whole, 'id': len(entries) + 1, 'segmentation': code})
     coco = COCO()
     coco.dataset = {'info': {}, **annotations.coco, 'annotations': entries}
     with contextlib.redirect_stdout(io.StringIO()):
@@ -108,11 +114,14 @@ def ground_truth(annotations: Annotations) -> COCO:
 
 
 def average_recalls(coco: COCO, results: list[Proposals]) -> dict[str, NDArray[np.float64]]:
-    """Size -> the average recall with 1, 2, ... 1000 proposals an image, float64 (1000,); NaN-free: 0 without objects.
+    """The average recall with 1, 2, ... 1000 proposals for each image.
 
     COCO matches an image's proposals in the order of their scores, so the first n of 1000 are matched as n would be.
+
+    Returns:
+        size -> float64 (1000,), 0 where there are no objects.
     """
-    any_class = coco.getCatIds()[0]  # COCOeval passes over classes that the data set does not list
+    any_class = coco.getCatIds()[0]  # COCOeval skips classes that the data set does not list
     proposals = [{**one, 'category_id': any_class} for _, of_image in results for one in of_image]
     if not proposals:
         return {area: np.zeros(MOST) for area in AREAS}

@@ -57,7 +57,7 @@ def make_options(settings: Settings, fill: Fill | None = None, device: str = 'cp
     from solo_bg.options import Options
 
     _, kind = choose_source(settings.source, settings.config)
-    given: dict[str, Any] = {'fill': fill, 'missed': settings.missed, 'min_recall': settings.min_recall}
+    given: dict[str, Any] = {'fill': fill, 'missed': settings.missed, 'segmentation': settings.segmentation}
     return Options(
         out=settings.out,
         styles=settings.styles,
@@ -67,6 +67,7 @@ def make_options(settings: Settings, fill: Fill | None = None, device: str = 'cp
         on_empty=settings.on_empty,
         dilate=settings.dilate,
         seed=settings.seed,
+        min_recall=settings.min_recall,
         min_iou=settings.min_iou or 0.0,
         batch_size=settings.batch_size or (8 if device.startswith('cuda') else 1),
         workers=settings.workers,
@@ -79,7 +80,7 @@ def make_options(settings: Settings, fill: Fill | None = None, device: str = 'cp
 
 def describe_dataset(options: Options, annotations: Annotations | None, source: Source) -> dict[str, Any] | None:
     """What annotations.json will hold besides images and annotations, as `manifest.finish` wants it."""
-    from solo_bg.coco.carry_over import pseudo_labels
+    from solo_bg.coco.pseudo_labels import pseudo_labels
 
     if 'eliminated' not in options.styles:
         return None

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from solo_bg.coco.carry_over import number, pseudo_labels
-from solo_bg.coco.dataset import Entry
+from solo_bg.coco.check import Entry
+from solo_bg.coco.pseudo_labels import number, pseudo_labels
 from solo_bg.disk.write import open_atomically, write_bytes
 from solo_bg.draw.styles import STYLES
 from solo_bg.errors import ImageError, SetupError

@@ -89,7 +89,8 @@ def make_plan(settings: Settings) -> Plan:
     images, matches, unmatched = match(images, annotations)
     images = images[: settings.limit]
     if not images:
-        raise SetupError(f'none of the images in {given} is in {settings.ann}')
+        hint = next((f'; {hint}' for hint in matches.hints.values()), '') if matches else ''
+        raise SetupError(f'none of the images in {given} is in {settings.ann}{hint}')
     labels = Labels(annotations, matches.found) if annotations and matches else None
     plan = Plan(images, output_names(images), annotations, labels, unmatched)
     refuse_overwriting(plan, settings)
@@ -105,14 +106,16 @@ def match(
     """
     if not annotations:
         return images, None, []
-    matches = annotations.match({image.shown: image.below.as_posix() for image in images})
+    paths = {image.shown: Path(os.path.abspath(image.path)).as_posix() for image in images}
+    matches = annotations.match({image.shown: image.below.as_posix() for image in images}, paths)
     unknown, ambiguous = set(matches.unknown), set(matches.ambiguous)
     unlabelled = {image.shown for image in images if image.shown in unknown and os.path.isfile(image.path)}
     records = [Record(shown, 'unlabelled') for shown in sorted(unlabelled)]
     several = 'shares its path below INPUT with another image, and the annotations have one such path'
     records += [Record(shown, 'error', error=several) for shown in sorted(ambiguous)]
     absent = 'is in the annotations, but there is no such image'
-    records += [Record(name, 'missing', error=absent) for name in matches.missing]
+    hints = {name: f'{absent}; {hint}' for name, hint in matches.hints.items()}
+    records += [Record(name, 'missing', error=hints.get(name, absent)) for name in matches.missing]
     return [image for image in images if image.shown not in unlabelled | ambiguous], matches, records
 
 

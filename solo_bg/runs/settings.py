@@ -16,6 +16,7 @@ from solo_bg.sources import choose_source
 CHOICES = {
     'on_empty': ('skip', 'black', 'copy'),
     'missed': (None, 'keep', 'ignore', 'drop'),
+    'segmentation': (None, 'rle', 'polygon'),
     'format': FORMATS,
     'precision': ('auto', 'fp32', 'bf16', 'fp16'),
     'engine': ('local', 'ray'),
@@ -51,6 +52,7 @@ class Settings:
     missed: str | None = None
     min_recall: float | None = None
     min_iou: float | None = None
+    segmentation: str | None = None
     styles: Sequence[str] = ('eliminated', 'overlay')
     format: str = 'png'
     quality: int = 95
@@ -103,6 +105,9 @@ class Settings:
             '--fill and --mix exclude each other: --mix names the fills and their weights': self.fill and self.mix,
             '--shard and --engine ray exclude each other: Ray splits the images itself': sharded and on_ray,
             '--ray-address needs --engine ray': self.ray_address and not on_ray,
+            '--segmentation is for predictions; with --ann, annotations keep what they have': (
+                self.segmentation and self.ann
+            ),
             '--resume and --overwrite exclude each other': self.resume and self.overwrite,
             '--overwrite would delete what other shards write; delete the results once, then start the shards': (
                 sharded and self.overwrite

@@ -1,17 +1,12 @@
-import contextlib
-import io
-import json
-
 import numpy as np
 import pytest
 import torch
-from pycocotools.coco import COCO
+from coco_data import decode
+from random_masks import random_masks
 
 from solo_bg import Instances
-from solo_bg.coco.carry_over import carry_over, category_ids, keep_all, number, predictions, pseudo_labels
-from solo_bg.coco.dataset import Labelled, decode, encode
-from solo_bg.runs.journal import Journal, Record
-from solo_bg.runs.manifest import finish
+from solo_bg.coco.carry_over import carry_over, keep_all
+from solo_bg.coco.dataset import Labelled
 
 NAMES = ('round', 'other')
 
@@ -49,10 +44,63 @@ A, B, C = (0, 0, 10, 10), (15, 0, 25, 10), (0, 12, 10, 20)
 
 def test_objects_that_stay_stay_as_they_were():
     given = labelled(A, B)
-    carried = carry_over(found(A, (15, 0, 20, 10)), given)
+    carried = carry_over(found(A, (15, 0, 20, 10)), given, min_recall=0.5)
     assert carried.entries == given.entries and carried.decisions == {}  # half of B stays: not below 0.5
-    assert carried.iou == pytest.approx(150 / 200)
+    assert carried.iou == pytest.approx(150 / 200) and carried.restored is None
     assert torch.equal(carried.instances.union, found(A, (15, 0, 20, 10)).union)
+
+
+def test_by_default_no_annotated_pixel_turns_black():
+    given, most = labelled(A, B, C), (15, 0, 25, 7)  # 70 of B's 100 pixels
+    carried = carry_over(found(A, most), given)
+    assert torch.equal(carried.instances.union, found(A, B, C).union)
+    assert carried.entries == given.entries and carried.decisions == {'keep': [11, 12]}
+    assert carried.restored == pytest.approx((30 + 80) / 280)  # C has 80 pixels, and nothing shows it
+    assert carry_over(found(A, B, C), given).restored is None
+
+
+@pytest.mark.parametrize('rule', ['ignore', 'drop'])
+def test_other_rules_meet_objects_of_which_less_than_half_stays(rule):
+    half, less = (15, 0, 20, 10), (0, 12, 10, 15)
+    assert carry_over(found(A, half, less), labelled(A, B, C), rule).decisions == {rule: [12]}
+
+
+def test_an_object_that_is_found_in_part_is_no_second_instance():
+    given, most, little = labelled(A, B, C), (15, 2, 28, 9), (0, 12, 4, 20)
+    carried = carry_over(found(A, most, little), given)
+    names = ['thing', 'thing', 'thing', 'round']  # B's instance grows; C, of which 40% is shown, gets one of its own
+    assert carried.instances.names == names
+    grown = box_mask(*B) | box_mask(*most)
+    for mask, expected in zip(
+        carried.instances.masks, [box_mask(*A), grown, box_mask(*little), box_mask(*C)], strict=True
+    ):
+        assert torch.equal(mask, expected)
+    assert carried.instances.boxes[1].tolist() == [15, 0, 28, 10]
+    assert carried.instances.scores.tolist() == pytest.approx([0.7, 0.7, 0.7, 1])
+
+
+@pytest.mark.parametrize('seed', range(10))
+def test_what_is_restored_is_what_was_annotated(seed):
+    rng = np.random.default_rng(seed)
+    masks = [torch.from_numpy(random_masks(rng, 6, 20, 30)) for _ in range(2)]
+    instances = [Instances(one, torch.zeros(6).long(), torch.ones(6), ('round',)) for one in masks]
+    crowd = int(masks[1].sum((1, 2)).argmin())
+    entries = [{'id': row, 'segmentation': [[1]], 'iscrowd': int(row == crowd)} for row in range(6)]
+    carried = carry_over(instances[0], Labelled({'id': 1}, entries, instances[1]))
+    found, wanted, crowds = masks[0].any(0), masks[1].any(0), masks[1][crowd]
+    assert torch.equal(carried.instances.union, found | wanted)
+    black = int((wanted & ~found & ~crowds).sum())
+    assert carried.restored == (pytest.approx(black / int((wanted & ~crowds).sum())) if black else None)
+    assert all(mask.any() for mask in carried.instances.masks[6:])
+    for before, after in zip(masks[0], carried.instances.masks, strict=False):
+        assert (after | ~before).all()
+
+
+def test_what_was_wrong_with_annotations_is_among_the_decisions():
+    given = labelled(A)
+    given.decisions['skipped'] = [99]
+    assert carry_over(found(B), given, 'drop').decisions == {'skipped': [99], 'drop': [10]}
+    assert given.decisions == {'skipped': [99]}
 
 
 @pytest.mark.parametrize('rule', ['keep', 'ignore', 'drop'])
@@ -68,7 +116,7 @@ def test_a_missed_object(rule):
     if rule == 'ignore':
         entry = carried.entries[1]
         assert entry['iscrowd'] == 1 and entry['mine'] == 1
-        np.testing.assert_array_equal(decode(entry, (20, 30)), box_mask(*B))
+        np.testing.assert_array_equal(decode(entry['segmentation'], (20, 30)), box_mask(*B))
         assert given.entries[1]['iscrowd'] == 0  # the given data set is not touched
     elif rule == 'keep':
         assert carried.entries == given.entries
@@ -130,53 +178,3 @@ def test_nothing_annotated_and_nothing_found():
     carried = carry_over(nothing, Labelled({'id': 1}, [], nothing))
     assert carried.iou is None and carried.entries == [] and len(carried.instances) == 0
     assert carry_over(found(A), Labelled({'id': 1}, [], nothing)).iou == 0
-
-
-def test_pseudo_labels_load_in_pycocotools(tmp_path):
-    masks = torch.stack([box_mask(*A), box_mask(3, 4, 9, 20), box_mask(0, 0, 0, 0)])
-    instances = Instances(masks, torch.tensor([1, 0, 0]), torch.tensor([0.9, 0.5, 0.4]), NAMES)
-    images = [({'file_name': 'b.png', 'height': 20, 'width': 30}, predictions(instances))]
-    images.append(({'file_name': 'a.png', 'height': 20, 'width': 30}, predictions(instances[:1])))
-    (tmp_path / 'a.json').write_text(json.dumps(data_set(images, NAMES)))
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO(str(tmp_path / 'a.json'))
-    assert [(image['id'], image['file_name']) for image in coco.dataset['images']] == [(1, 'b.png'), (2, 'a.png')]
-    assert [one['id'] for one in coco.dataset['annotations']] == [1, 2, 3]  # an instance without pixels is none
-    for one, mask, box in zip(coco.imgToAnns[1], masks, ([0, 0, 10, 10], [3, 4, 6, 16]), strict=False):
-        np.testing.assert_array_equal(coco.annToMask(one), mask)
-        assert one['bbox'] == box and one['area'] == mask.sum()
-    assert [one['category_id'] for one in coco.dataset['annotations']] == [2, 1, 2]
-    assert [one['score'] for one in coco.imgToAnns[1]] == pytest.approx([0.9, 0.5])
-
-
-def data_set(images, class_names):
-    head = pseudo_labels(class_names)
-    numbered = list(number(images, [category['id'] for category in head['categories']]))
-    return {**head, 'images': [one for one, _ in numbered], 'annotations': [one for _, all in numbered for one in all]}
-
-
-def test_classes_without_names_are_numbered_when_the_data_set_is_written(tmp_path):
-    mask = torch.ones(1, 2, 2, dtype=torch.bool)
-    entry = {'file_name': 'a.png', 'height': 2, 'width': 2}
-    found = predictions(Instances(mask, torch.tensor([2]), torch.ones(1)))
-    journal = Journal(tmp_path)
-    journal.add(Record('a', 'ok', {'eliminated': 'eliminated/a.png'}, carried=(entry, found)))
-    journal.close()
-    finish(tmp_path, 1, {'head': pseudo_labels(()), 'numbered': True})
-    coco = json.loads((tmp_path / 'annotations.json').read_text())
-    assert coco['annotations'][0]['category_id'] == 3 and [one['name'] for one in coco['categories']] == ['0', '1', '2']
-
-
-def test_cocos_own_category_ids():
-    from mmdet.datasets import CocoDataset
-
-    ids = category_ids(CocoDataset.METAINFO['classes'])
-    names = dict(zip(CocoDataset.METAINFO['classes'], ids, strict=True))
-    known = {'person': 1, 'stop sign': 13, 'cow': 21, 'backpack': 27, 'dining table': 67, 'toilet': 70, 'tv': 72}
-    known |= {'book': 84, 'hair drier': 89, 'toothbrush': 90, 'skis': 35, 'wine glass': 46, 'refrigerator': 82}
-    assert {name: names[name] for name in known} == known
-    assert category_ids(('thing',)) == [1] and category_ids(tuple('ab')) == [1, 2]
-
-
-def test_an_encoded_mask_is_plain_json():
-    assert json.loads(json.dumps(encode(np.eye(4, dtype=bool))))['size'] == [4, 4]

@@ -1,15 +1,16 @@
 import contextlib
 import copy
 import io
-import json
 
 import numpy as np
 import pytest
-from coco_data import CATEGORIES, make_dataset
+import torch
+from coco_data import CATEGORIES, decode, make_dataset
 from pycocotools.coco import COCO
 
 from solo_bg import ImageError, SetupError
-from solo_bg.coco.dataset import Annotations, decode, encode, sum_of_counts
+from solo_bg.coco.dataset import Annotations
+from solo_bg.core.crops import PACKED_FROM, Packed
 
 
 @pytest.fixture
@@ -29,70 +30,6 @@ def test_masks_are_pycocotools(coco, tmp_path):
         for mask, label, entry in zip(labelled.instances.masks, labelled.instances.labels, expected, strict=True):
             np.testing.assert_array_equal(mask, trusted.annToMask(entry).astype(bool))
             assert CATEGORIES[label]['id'] == entry['category_id']
-
-
-def test_rle_both_ways(rng):
-    mask = rng.random((13, 7)) < 0.4
-    entry = {'id': 1, 'segmentation': encode(mask)}
-    assert json.loads(json.dumps(entry)) == entry
-    np.testing.assert_array_equal(decode(entry, (13, 7)), mask)
-    flat = mask.ravel('F').astype(int)
-    edges = np.flatnonzero(np.diff(flat, prepend=0)).tolist()  # where runs of ones and zeros begin, the first of zeros
-    counts = np.diff([0, *edges, len(flat)]).tolist()
-    np.testing.assert_array_equal(decode({'id': 1, 'segmentation': {'size': [13, 7], 'counts': counts}}, (13, 7)), mask)
-
-
-@pytest.mark.parametrize('segmentation', [None, [], {}, [[]]])
-def test_without_a_segmentation_the_box_counts(segmentation):
-    mask = decode({'id': 1, 'segmentation': segmentation, 'bbox': [2.5, -1, 3, 4.2]}, (10, 12))
-    expected = np.zeros((10, 12), bool)
-    expected[0:4, 2:6] = True
-    np.testing.assert_array_equal(mask, expected)
-
-
-@pytest.mark.parametrize(
-    ('box', 'pixels'),
-    [([-10, 2, 5, 4], 0), ([20, 2, 5, 4], 0), ([1, 1, 0, 4], 0), ([-1, -1, 99, 99], 120), ([3, 3, 1, 1], 1)],
-)
-def test_only_what_a_box_has_in_the_image_counts(box, pixels):
-    assert decode({'id': 1, 'bbox': box}, (10, 12)).sum() == pixels
-
-
-@pytest.mark.parametrize('seed', range(5))
-def test_the_length_of_a_compressed_code(seed):
-    rng = np.random.default_rng(seed)
-    height, width = rng.integers(1, 60, 2)
-    mask = rng.random((height, width)) < rng.random() ** 3
-    assert sum_of_counts(encode(mask)['counts'].encode()) == height * width
-
-
-@pytest.mark.parametrize(
-    ('segmentation', 'message'),
-    [
-        ([[1, 1, 5, 1, 5, 30]], r'annotation 9 has a point at \(5, 30\), outside its image 12x10'),
-        ([[1, 1, 5, 1]], 'annotation 9 has a polygon of 4 numbers'),
-        ([[1, 1, 5, 1, 5]], 'annotation 9 has a polygon of 5 numbers'),
-        ({'size': [12, 10], 'counts': 'abc'}, r'annotation 9 has an RLE of \[12, 10\]'),
-        ({'counts': 'abc'}, 'annotation 9 has a segmentation that is neither'),
-        ({'size': [10, 12], 'counts': [5]}, 'annotation 9 has an RLE that does not fill its image'),
-        ({'size': [10, 12], 'counts': [130, -10]}, 'annotation 9 has an RLE that does not fill its image'),
-        ({'size': [10, 12], 'counts': ''}, 'annotation 9 has an RLE that does not fill its image'),
-        ({'size': [10, 12], 'counts': '5'}, 'annotation 9 has an RLE that does not fill its image'),
-        ({'size': [10, 12], 'counts': [1e300]}, 'annotation 9 has'),
-        ([[1, 1, 5, 1, 5, float('nan')]], 'annotation 9 has a point at'),
-        ([[1, 1, 5, 1, 5, float('inf')]], 'annotation 9 has a point at'),
-        ([['a', 'b', 'c', 'd', 'e', 'f']], 'annotation 9 has a segmentation that is neither'),
-        ('text', 'annotation 9 has'),
-        (5, 'annotation 9 has'),
-    ],
-)
-def test_what_is_no_segmentation_of_the_image(segmentation, message):
-    with pytest.raises(ImageError, match=message):
-        decode({'id': 9, 'segmentation': segmentation}, (10, 12))
-
-
-def test_a_polygon_may_touch_the_border():
-    assert decode({'id': 9, 'segmentation': [[0, 0, 12.4, 0, 12.4, 10.4, 0, 10]]}, (10, 12)).all()
 
 
 def test_an_image_of_another_size(coco):
@@ -118,7 +55,7 @@ def broken(coco, change):
         (lambda coco: coco['annotations'].append(coco['annotations'][2]), 'annotations: the id 1002 occurs more'),
         (lambda coco: coco['categories'].append(CATEGORIES[1]), 'categories: the id 3 occurs more than once'),
         (lambda coco: coco['annotations'][0].update(image_id=1), 'annotation 1000 is of image 1, which is not listed'),
-        (lambda coco: coco['annotations'][0].update(category_id=1), 'annotation 1000 is of category 1, not listed'),
+        (lambda coco: coco['annotations'][0].update(category_id=1), 'annotation 1000 is of category 1, which is not'),
         (lambda coco: coco['annotations'][0].update(segmentation=[], bbox=[1, 2]), 'annotation 1000 has neither'),
         (lambda coco: coco['annotations'][0].update(segmentation=[[]], bbox=5), 'annotation 1000 has neither'),
         (lambda coco: coco['annotations'][0].update(segmentation=None, bbox=[None] * 4), 'annotation 1000 has neither'),
@@ -144,30 +81,6 @@ def test_other_json(given):
         Annotations(given)
 
 
-def with_images(*names):
-    images = [{'id': index, 'file_name': name, 'height': 1, 'width': 1} for index, name in enumerate(names)]
-    return Annotations({'images': images, 'annotations': [], 'categories': CATEGORIES})
-
-
-def test_images_are_matched_by_path_then_by_a_base_name_that_is_unique_on_both_sides():
-    annotations = with_images('a/1.png', 'b/1.png', 'old/2.png', 'old/3.png', 'new/3.png', '4.png', '5.png')
-    files = ['a/1.png', 'c/1.png', 'x/2.png', 'x/3.png', 'x/4.png', 'y/4.png', 'z/9.png']
-    matches = annotations.match({f'in/{name}': name for name in files})
-    assert {key: image['file_name'] for key, image in matches.found.items()} == {
-        'in/a/1.png': 'a/1.png',
-        'in/c/1.png': 'b/1.png',  # the other 1.png is taken by its path
-        'in/x/2.png': 'old/2.png',
-    }
-    assert matches.missing == ['old/3.png', 'new/3.png', '4.png', '5.png']
-    assert matches.unknown == ['in/x/3.png', 'in/x/4.png', 'in/y/4.png', 'in/z/9.png']
-
-
-def test_files_that_share_a_path_below_input_are_ambiguous():
-    matches = with_images('./1.png', 'a\\2.png').match({'x/1.png': '1.png', 'y/1.png': '1.png', 'x/a/2.png': 'a/2.png'})
-    assert matches.ambiguous == ['x/1.png', 'y/1.png'] and matches.missing == [] and matches.unknown == []
-    assert list(matches.found) == ['x/a/2.png']
-
-
 def test_sides_may_be_written_as_fractions(coco):
     coco['images'][0].update(height=60.0, width=80.0)
     assert len(Annotations(coco).read(coco['images'][0], (60, 80)).entries)
@@ -175,3 +88,65 @@ def test_sides_may_be_written_as_fractions(coco):
 
 def test_everything_else_is_carried(coco):
     assert Annotations(coco).head == {'info': {'year': 2026}, 'licenses': [{'id': 1}], 'categories': CATEGORIES}
+
+
+def one_image(*annotations, size=(10, 12)):
+    """A data set of one image with these annotations, whose ids count from 1."""
+    image = {'id': 1, 'file_name': '1.png', 'height': size[0], 'width': size[1]}
+    entries = [{'id': number, 'image_id': 1, 'category_id': 7, **one} for number, one in enumerate(annotations, 1)]
+    return Annotations({'images': [image], 'annotations': entries, 'categories': CATEGORIES})
+
+
+def read(annotations):
+    (image,) = annotations.coco['images']
+    return annotations.read(image, (image['height'], image['width']))
+
+
+GOOD = {'segmentation': [[1, 1, 5, 1, 5, 6]]}
+
+
+def test_one_bad_annotation_does_not_lose_its_image(caplog):
+    bad = [{'segmentation': shape} for shape in ([[1, 1, 5, 1]], {'size': [10, 12], 'counts': [5]}, 'text')]
+    labelled = read(one_image(bad[0], GOOD, *bad[1:], {**GOOD, 'category_id': 3}))
+    assert [entry['id'] for entry in labelled.entries] == [2, 5]
+    assert labelled.instances.names == ['round', 'other']
+    assert labelled.decisions == {'skipped': [1, 3, 4]}
+    for mask in labelled.instances.masks:
+        np.testing.assert_array_equal(mask, decode(GOOD['segmentation'], (10, 12)))
+    assert len(caplog.messages) == 1 and 'annotation 1 has a polygon of 4 numbers' in caplog.text
+
+
+def test_what_reaches_outside_is_clipped_and_what_is_no_polygon_is_left_out():
+    outside, far = {'segmentation': [[5, 2, 20, 2, 20, 8, 5, 8]]}, {'segmentation': [[5, 2, 1e6, 2, 1e6, 8, 5, 8]]}
+    part = {'segmentation': [GOOD['segmentation'][0], [1, 1, 2, 2], []]}
+    labelled = read(one_image(outside, far, part, GOOD))
+    assert labelled.decisions == {'clipped': [1, 2], 'parts skipped': [3]}
+    expected = np.zeros((10, 12), bool)
+    expected[2:8, 5:] = True
+    for mask in labelled.instances.masks[:2]:
+        np.testing.assert_array_equal(mask, expected)
+    assert [entry['segmentation'] for entry in labelled.entries[::2]] == [outside['segmentation'], GOOD['segmentation']]
+    for entry, mask in zip(labelled.entries, labelled.instances.masks, strict=True):  # what is written reads the same
+        np.testing.assert_array_equal(decode(entry['segmentation'], (10, 12)), mask)
+
+
+def test_masks_are_held_as_boxes_and_crops():
+    """100 masks of 50x50 in a 4K image; dense, they would take 829 MB."""
+    squares = [{'segmentation': [[x, 7, x + 50, 7, x + 50, 57, x, 57]]} for x in range(0, 3000, 30)]
+    instances = read(one_image(*squares, size=(2160, 3840))).instances
+    assert instances._dense is None and sum(crop.numel() for crop in instances.crops) == 100 * 50 * 50
+    assert instances.boxes.tolist() == [[x, 7, x + 50, 57] for x in range(0, 3000, 30)]
+
+
+def test_large_masks_are_packed():
+    height, width = 1100, 1000
+    instances = read(one_image({'bbox': [0, 0, width, height]}, GOOD, size=(height, width))).instances
+    assert height * width > PACKED_FROM
+    assert [isinstance(crop, Packed) for crop in instances.crops.held] == [True, False]
+    assert instances.crops[0].all() and torch.equal(instances.masks[1], instances[1].masks[0])
+
+
+def test_an_image_without_annotations():
+    labelled = read(one_image())
+    assert len(labelled.instances) == 0 and labelled.entries == [] and labelled.decisions == {}
+    assert labelled.instances.masks.shape == (0, 10, 12) and labelled.instances.class_names == ('round', 'other')

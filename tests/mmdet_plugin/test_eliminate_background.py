@@ -19,7 +19,7 @@ with quiet_imports():
     from mmdet.registry import DATASETS, TRANSFORMS
     from mmengine.registry import init_default_scope
 
-    import solo_bg.mmdet_plugin.eliminate_background  # noqa: F401
+    from solo_bg.mmdet_plugin import eliminate_background
 
 
 @pytest.fixture
@@ -207,3 +207,97 @@ def test_after_a_geometric_transform_it_says_so(data, tmp_path):
 def test_bad_arguments(options, error, message):
     with pytest.raises(error, match=message):
         TRANSFORMS.build({'type': 'EliminateBackground', **options})
+
+
+# ---- masks from a file behind other transforms, and data that does not fit
+
+
+def behind(tmp_path, *before, poly2mask=True, **options):
+    """mmdet's data set whose images pass `before`, then the transform with `source='file'`."""
+    init_default_scope('mmdet')
+    options = {'source': 'file', 'ann_file': str(tmp_path / 'instances.json'), 'prob': 1.0, **options}
+    dataset = DATASETS.build(
+        {
+            'type': 'CocoDataset',
+            'metainfo': {'classes': ('round', 'other')},
+            'ann_file': str(tmp_path / 'instances.json'),
+            'data_prefix': {'img': str(tmp_path / 'images/')},
+            'pipeline': [{'type': 'LoadImageFromFile'}, *before, {'type': 'EliminateBackground', **options}],
+        }
+    )
+    return [dataset[index] for index in range(len(dataset))]
+
+
+def flip(direction, kind='RandomFlip'):
+    return {'type': kind, 'prob': 1.0, 'direction': direction}
+
+
+@pytest.mark.parametrize(
+    ('before', 'axes'),
+    [
+        ([flip('horizontal')], 1),
+        ([flip('vertical')], 0),
+        ([flip('diagonal')], (0, 1)),
+        ([flip('horizontal'), flip('vertical')], (0, 1)),
+        ([flip('horizontal'), flip('horizontal')], ()),
+        ([flip('horizontal', 'mmcv.RandomFlip')], 1),
+        ([{'type': 'RandomFlip', 'prob': 0.0}], ()),
+        ([{'type': 'Resize', 'scale': (80, 60)}, flip('horizontal')], 1),
+    ],
+)
+def test_masks_of_a_file_are_flipped_as_the_image_was(data, tmp_path, before, axes):
+    for flipped, plain in zip(behind(tmp_path, *before), behind(tmp_path), strict=True):
+        assert (plain['img'] == 0).any() and (plain['img'] != 0).any()
+        np.testing.assert_array_equal(flipped['img'], np.flip(plain['img'], axes))
+
+
+@pytest.mark.parametrize(
+    'before',
+    [
+        {'type': 'Rotate', 'prob': 1.0, 'level': 10},
+        {'type': 'TranslateX', 'prob': 1.0, 'level': 10},
+    ],
+)
+def test_other_geometry_before_masks_of_a_file_is_refused(data, tmp_path, before):
+    with pytest.raises(ValueError, match='put it before all geometric transforms but RandomFlip'):
+        behind(tmp_path, before)
+
+
+def test_without_loaded_masks_it_says_what_to_load(data, tmp_path):
+    transform = TRANSFORMS.build({'type': 'EliminateBackground', 'prob': 1.0})
+    with pytest.raises(ValueError, match=r"no 'gt_masks'; put LoadAnnotations\(with_mask=True\) before it"):
+        transform({'img': np.zeros((60, 80, 3), np.uint8), 'img_path': 'a.png'})
+
+
+def other_names(data, tmp_path):
+    """A file of the same annotations in which no image of the data set is found; a transform that reads it."""
+    images = [{**image, 'file_name': f'other/{image["id"]}.png'} for image in data['images']]
+    (tmp_path / 'other.json').write_text(json.dumps({**data, 'images': images}))
+    options = {'source': 'file', 'ann_file': str(tmp_path / 'other.json'), 'prob': 1.0}
+    return TRANSFORMS.build({'type': 'EliminateBackground', **options})
+
+
+def test_the_first_image_that_is_not_in_the_file_is_logged(data, tmp_path, monkeypatch):
+    logged = []
+    monkeypatch.setattr(eliminate_background, 'print_log', lambda text, *rest: logged.append(text))
+    transform = other_names(data, tmp_path)
+    for index in range(5):
+        transform({'img': np.zeros((60, 80, 3), np.uint8), 'img_path': f'/data/{index}.png'})
+    assert len(logged) == 1 and logged[0].startswith('/data/0.png is not in ') and 'other/50.png' in logged[0]
+
+
+@pytest.mark.parametrize('one_is_found', [False, True])
+def test_a_file_without_any_of_many_images_is_refused(data, tmp_path, one_is_found):
+    transform, image = other_names(data, tmp_path), np.ones((60, 80, 3), np.uint8)
+    if one_is_found:
+        transform({'img': image, 'img_path': '/data/other/50.png'})
+    for index in range(eliminate_background.ALL_MISSED - 1):
+        transform({'img': image, 'img_path': f'/data/{index}.png'})
+    last = {'img': image, 'img_path': '/data/last.png'}
+    if one_is_found:
+        assert transform(last)['img'].all()
+        return
+    with pytest.raises(
+        ValueError, match=r'none of 200 images is in .*other.json; expected file names such as other/50'
+    ):
+        transform(last)

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from coco_data import make_dataset
+from coco_data import encode, make_dataset
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from solo_bg.coco.dataset import Annotations, encode
+from solo_bg.coco.dataset import Annotations
 from solo_bg.models.mmcv_ops import quiet_imports
 
 with quiet_imports():
