@@ -20,6 +20,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache pyproject.toml
 
 bench: $(VENV)/installed-test  ## the measured tables of the README; those on photographs with PHOTOS=folder
 	$(BIN)/python tools/benchmark.py compose
