@@ -22,11 +22,11 @@ lint: $(VENV)/installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache pyproject.toml
 
-bench: $(VENV)/installed-test  ## the measured tables of the README; those on photographs with PHOTOS=folder
-	$(BIN)/python tools/benchmark.py compose
-	$(BIN)/python tools/benchmark.py inference
+bench: $(VENV)/installed-test  ## measure what the docs show; on photographs with PHOTOS=folder
+	$(BIN)/python benchmarks/run.py compose
+	$(BIN)/python benchmarks/run.py inference
 	set -e; for one in $(if $(PHOTOS),pipeline growth processes agreement); do \
-		$(BIN)/python tools/benchmark.py $$one $(PHOTOS); \
+		$(BIN)/python benchmarks/run.py $$one $(PHOTOS); \
 	done
 
 clean:
