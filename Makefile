@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := out/demo
 OPENMMLAB := .venv-openmmlab
+PYTEST := -q -n 2 --dist loadfile  # two processes; the tests of one file stay in one, and share its fixtures
 
 .PHONY: demo test test-openmmlab lint bench clean
 
@@ -11,21 +12,22 @@ demo: $(VENV)/installed  ## the main job, with the bundled model on the bundled 
 	$(BIN)/python tools/contact_sheet.py $(DEMO)
 
 test: lint  ## everything but `slow` and `gpu`
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest $(PYTEST)
 
 test-openmmlab: $(OPENMMLAB)/installed  ## the same tests beside upstream mmdet, mmcv-lite and mmengine
-	$(OPENMMLAB)/bin/python -m pytest -q
+	$(OPENMMLAB)/bin/python -m pytest $(PYTEST)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache pyproject.toml
 
-bench: $(VENV)/installed-test  ## the measured tables of the README; those on photographs with PHOTOS=folder
-	$(BIN)/python tools/benchmark.py compose
-	$(BIN)/python tools/benchmark.py inference
+bench: $(VENV)/installed-test  ## measure what the docs show; on photographs with PHOTOS=folder
+	$(BIN)/python benchmarks/run.py compose
+	$(BIN)/python benchmarks/run.py inference
 	set -e; for one in $(if $(PHOTOS),pipeline growth processes agreement); do \
-		$(BIN)/python tools/benchmark.py $$one $(PHOTOS); \
+		$(BIN)/python benchmarks/run.py $$one $(PHOTOS); \
 	done
 
 clean:
@@ -43,5 +45,4 @@ $(VENV)/installed-test: $(VENV)/installed requirements-test.txt
 $(OPENMMLAB)/installed: requirements-openmmlab.txt pyproject.toml
 	$(PYTHON) -m venv $(OPENMMLAB)
 	$(OPENMMLAB)/bin/python -m pip install -q -r requirements-openmmlab.txt
-	$(OPENMMLAB)/bin/python -m pip install -q --no-deps --no-build-isolation -e .  # its dependencies are the forks
 	touch $@

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from solo_bg.models import mmcv_ops
 
 if TYPE_CHECKING:
+    from solo_bg.core.detections import to_detections
     from solo_bg.core.instances import Instances
     from solo_bg.core.results import as_instances
     from solo_bg.draw.compose import eliminate_background
@@ -39,6 +40,7 @@ __all__ = [
     'eliminate_background',
     'eliminate_folder',
     'show_result_ins',
+    'to_detections',
 ]
 
 PUBLIC = {  # public name -> 'module:attribute'
@@ -55,6 +57,7 @@ PUBLIC = {  # public name -> 'module:attribute'
     'eliminate_background': 'draw.compose:eliminate_background',
     'eliminate_folder': 'runs.run:eliminate_folder',
     'show_result_ins': 'draw.show:show_result_ins',
+    'to_detections': 'core.detections:to_detections',
 }
 
 mmcv_ops.install()

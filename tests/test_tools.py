@@ -6,7 +6,6 @@ import subprocess
 import sys
 from unittest.mock import Mock
 
-import cv2
 import pytest
 import torch
 from coco_data import make_dataset
@@ -14,7 +13,6 @@ from conftest import CHECKPOINT, ROOT
 from test_checkpoint import Hostile
 
 from solo_bg.cli import main as cli
-from solo_bg.scenes import draw_scene
 
 CONFIG = """
 _base_ = '{root}/configs/solo_bg_tiny.py'
@@ -208,30 +206,3 @@ def test_the_configs_of_this_repository_can_be_trained_as_far_as_their_data(tmp_
     argv = [sys.executable, ROOT / 'tools/train.py', ROOT / 'configs/solo_bg_tiny_train.py', '--work-dir', tmp_path]
     done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, check=False, cwd=tmp_path)
     assert "No such file or directory: 'data/tiny/photos/train.json'" in done.stderr
-
-
-@pytest.mark.slow
-def test_the_benchmark_of_inference(tmp_path):
-    """Small enough to say that it works; what it measures here means nothing."""
-    case = 'decoupled-solo-light_r50_fpn_3x_coco:64x96:5'
-    out = ['--json', tmp_path / 'a.json', '--picture', tmp_path / 'a.png', '--precisions', 'fp32', '--rounds', '1']
-    printed = run('benchmark.py', 'inference', '--device', 'cpu', '--cases', case, *out)
-    assert 'backbone' in printed
-    stock, ours = json.loads((tmp_path / 'a.json').read_text())['cases'][case]
-    assert stock['instances'] == ours['instances'] > 0 and all(ours['stages'].values())
-    assert cv2.imread(str(tmp_path / 'a.png')).std() > 10
-
-
-@pytest.mark.slow
-def test_the_benchmark_of_agreement(tmp_path):
-    cv2.imwrite(str(tmp_path / 'a.png'), draw_scene(3, 96, 128)[0])
-    printed = run('benchmark.py', 'agreement', tmp_path, '--device', 'cpu')
-    assert 'bf16' in printed and 'fp16' in printed
-
-
-def test_the_benchmark_of_the_pipeline(tmp_path):
-    for name in 'ab':
-        cv2.imwrite(str(tmp_path / f'{name}.png'), draw_scene(3, 96, 128)[0])
-    tiny = ['--config', ROOT / 'configs/solo_bg_tiny.py', '--candidates', '20', '--precisions', 'fp32', '--rounds', '1']
-    printed = run('benchmark.py', 'pipeline', tmp_path, '--device', 'cpu', *tiny)
-    assert 'the model alone, fp32' in printed and '%' in printed

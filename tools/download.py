@@ -1,4 +1,4 @@
-"""Weights of mmdet's models: python tools/download.py NAME... brings them to checkpoints/; --list shows SOLO's."""
+"""Download weights of mmdet's models to checkpoints/: python tools/download.py NAME... (--list shows SOLO's models)."""
 
 import argparse
 import sys
@@ -9,11 +9,11 @@ from rich.table import Table
 
 from solo_bg.errors import SetupError
 from solo_bg.models import zoo
-from solo_bg.models.find import CHECKPOINTS, fetch_weights
+from solo_bg.models.find import checkpoint_folder, fetch_weights
 
 
 def show(folder: Path) -> None:
-    table = Table('model', 'mask AP on COCO', 'weights', 'there')
+    table = Table('model', 'mask AP on COCO', 'weights', 'here')
     for model in zoo.models('solo').values():
         path = folder / model.file_name
         size = f'{path.stat().st_size / 1e6:.0f} MB' if model.weights and path.exists() else ''
@@ -23,9 +23,10 @@ def show(folder: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('names', nargs='*', help='such as solo_r50_fpn_1x_coco')
-    parser.add_argument('--list', action='store_true', help='the SOLO models of mmdet, their AP, and which are there')
-    parser.add_argument('--folder', type=Path, default=CHECKPOINTS, help='where weights are (checkpoints)')
+    parser.add_argument('names', nargs='*', metavar='NAME', help='a model, such as solo_r50_fpn_1x_coco')
+    parser.add_argument('--list', action='store_true', help="list mmdet's SOLO models, their AP, and which are here")
+    folder = checkpoint_folder()
+    parser.add_argument('--folder', type=Path, default=folder, help=f'where to keep weights (default: {folder})')
     args = parser.parse_args()
     if args.list or not args.names:
         show(args.folder)

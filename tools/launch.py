@@ -4,10 +4,13 @@ import sys
 from collections.abc import Callable
 
 import torch
-from mmengine.config import Config
 
 from solo_bg.errors import SetupError
 from solo_bg.models.checkpoint import load_safely_everywhere
+from solo_bg.models.mmcv_ops import quiet_imports
+
+with quiet_imports():
+    from mmengine.config import Config
 
 
 def prepare(config: Config, launcher: str, work_dir: str) -> None:

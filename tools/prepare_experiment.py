@@ -20,8 +20,8 @@ import cv2
 from prepare_tiny import encode, shrink, write_coco
 from pycocotools.coco import COCO
 
+from solo_bg import bundled
 from solo_bg.cli import main as cli
-from solo_bg.cli.arguments import DEMO
 from solo_bg.scenes import draw_scene
 
 SEEDS = {'train': 3_000_000, 'test': 4_000_000}
@@ -76,8 +76,8 @@ def eliminate(data: Path) -> None:
     for name, (part, *options) in by_labels.items():
         ann = ['--source', 'gt', '--ann', str(data / f'{part}.json')]
         assert cli.main([str(data / part), *ann, '-o', str(data / name), *common, *options]) == 0
-    config, checkpoint, _ = DEMO
-    assert cli.main([config, checkpoint, str(data / 'test'), '-o', str(data / 'test_model'), *common]) == 0
+    model = [str(bundled.CONFIG), str(bundled.CHECKPOINT)]
+    assert cli.main([*model, str(data / 'test'), '-o', str(data / 'test_model'), *common]) == 0
 
 
 def main() -> None:

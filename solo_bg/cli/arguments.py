@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import solo_bg
-from solo_bg.disk.formats import FORMATS, MAX_PIXELS
+from solo_bg import bundled
+from solo_bg.disk.formats import FORMATS, MAX_PIXELS, SUFFIXES
 from solo_bg.draw.fills import COLOUR, FILLS, GIVEN
 from solo_bg.draw.styles import STYLES
 from solo_bg.errors import SetupError
@@ -19,13 +20,12 @@ from solo_bg.runs.settings import Settings
 from solo_bg.runs.shards import WHOLE, Shard
 from solo_bg.sources import SOURCES, choose_source
 
-CLONE = Path(__file__).resolve().parents[2]
-DEMO = ('configs/solo_bg_tiny.py', 'checkpoints/solo_bg_tiny.pth', 'demo/images')
 MIX_PART = re.compile(r'(.+?):(\d*\.?\d+)(?:,|$)')  # a fill and its weight
 KEY_VALUE = re.compile(r'[A-Za-z_][\w.\-]*=')
 EXAMPLES = """\
 examples:
   eliminate_bg                                            run the bundled model on the bundled images
+  eliminate_bg photos/                                    run the bundled model on your images
   eliminate_bg solo_r50_fpn_1x_coco auto photos/          a model of mmdet's by name, its weights downloaded
   eliminate_bg CONFIG.py WEIGHTS.pth train2017/ --ann instances_train2017.json -o out
                                                           a COCO data set in, a data set out
@@ -62,19 +62,36 @@ def parse(argv: Sequence[str]) -> Command:
 
 
 def split_paths(paths: Sequence[str], source: str | None) -> tuple[str, str, list[str]]:
-    """CONFIG, CHECKPOINT and the inputs among the positional arguments; a source without a model takes inputs only."""
+    """CONFIG, CHECKPOINT and the inputs among the positional arguments.
+
+    A source without a model takes inputs only. Inputs alone use the bundled model; without any, it runs on the demo.
+    """
     _, kind = choose_source(source, paths[0] if paths else '')
     if not kind.needs_model:
         if not paths:
             raise SetupError(f'expected INPUT...: with --source {source} there is no CONFIG and no CHECKPOINT')
         return '', '', list(paths)
-    if not paths:
-        paths = [os.path.relpath(CLONE / part) for part in DEMO]
-        if not all(map(os.path.exists, paths)):
-            raise SetupError('the bundled demo comes with a clone of the repository; give CONFIG CHECKPOINT INPUT...')
+    if not paths or is_input(paths[0]):
+        inputs = list(paths) or [from_here(bundled.DEMO_IMAGES)]
+        return from_here(bundled.CONFIG), from_here(bundled.CHECKPOINT), inputs
     if len(paths) < 3:
-        raise SetupError(f'expected CONFIG CHECKPOINT INPUT..., got {" ".join(paths)}; without any, the demo runs')
+        raise SetupError(
+            f'expected CONFIG CHECKPOINT INPUT..., got {" ".join(paths)}; to use the bundled model, give only images '
+            'and folders that exist'
+        )
     return paths[0], paths[1], list(paths[2:])
+
+
+def is_input(path: str) -> bool:
+    """Whether a path names images: an image file or a folder that exists, or @list.txt. A CONFIG is none of these."""
+    is_image = os.path.splitext(path)[1].lower() in SUFFIXES and os.path.isfile(path)
+    return path.startswith('@') or os.path.isdir(path) or is_image
+
+
+def from_here(path: Path) -> str:
+    """The path, relative to the working folder if it lies below it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -89,7 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog='eliminate_bg',
         allow_abbrev=False,  # '--cfg' for '--cfg-options' would pass by take_pairs
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage='%(prog)s [options] [CONFIG CHECKPOINT INPUT...]',
+        usage='%(prog)s [options] [[CONFIG CHECKPOINT] INPUT...]',
         description=f'Set the background of images to zero, with the masks of a model such as SOLO.\n\n{EXAMPLES}',
         epilog='Exit code: 0 all images done, 1 some images failed, 2 nothing could start.',
     )
@@ -97,8 +114,8 @@ def build_parser() -> argparse.ArgumentParser:
         'paths',
         nargs='*',
         metavar='CONFIG CHECKPOINT INPUT...',
-        help="mmdet config (Python code: use only configs you trust) or a model's name; its weights, or `auto`; "
-        'image files, folders, or @list.txt with one path a line',
+        help="mmdet config (Python code: use only configs you trust) or a model's name; its weights, or `auto` "
+        '(default: the bundled model); image files, folders, or @list.txt with one path a line',
     )
     add_choices(parser.add_argument_group('which instances are kept').add_argument)
     add_outputs(parser.add_argument_group('what is written').add_argument)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 REASONS_SHOWN = 5
 ALWAYS_SHOWN = ('done', 'empty', 'failed')  # in the summary, be there any or not
-BYTES_A_PIXEL = {  # tools/benchmark.py disk, on 100 photographs of COCO, a third of whose pixels are foreground
+BYTES_A_PIXEL = {  # benchmarks/run.py disk, on 100 photographs of COCO, a third of whose pixels are foreground
     'eliminated': {'.png': 0.72, '.jpg': 0.22, '.webp': 0.52},
     'overlay': {'.png': 0.61, '.jpg': 0.18, '.webp': 0.43},
     'mask': {'.png': 0.01},

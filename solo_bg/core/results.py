@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from solo_bg.core.detections import names_of_detections, read_detections
 from solo_bg.core.instances import Instances
 from solo_bg.core.masks import resize_masks
 
@@ -19,7 +20,8 @@ def as_instances(result: Any, size: Sequence[int], class_names: Sequence[str] = 
     Args:
         result: `Instances`; the original SOLO's `[(masks, labels, scores)]`, `None` or `[None]` (no instances);
             mmdet 3's `DetDataSample` or `InstanceData`; mmdet 2's `(bbox_results, segm_results)`, a list of arrays
-            (n, 5) and a list of masks per class, each an array (H, W) or COCO's RLE.
+            (n, 5) and a list of masks per class, each an array (H, W) or COCO's RLE; supervision's `Detections` with
+            masks, whose class names are read, where a missing score counts as 1 and a missing class as 0.
         size: masks of another size are resized to it (bilinear, > 0.5).
         class_names: of all classes. `Instances` that have names keep theirs.
 
@@ -38,6 +40,9 @@ def as_instances(result: Any, size: Sequence[int], class_names: Sequence[str] = 
             return result if result.class_names or not class_names else named(result, class_names)
         parts = result.masks, result.labels, result.scores
         class_names = result.class_names or class_names
+    elif hasattr(result, 'xyxy') and hasattr(result, 'class_id'):
+        parts = read_detections(result)
+        class_names = class_names or names_of_detections(result)
     elif hasattr(result, 'masks') and hasattr(result, 'scores'):
         parts = result.masks, result.labels, result.scores
     elif isinstance(result, tuple) and len(result) == 3:
@@ -47,7 +52,7 @@ def as_instances(result: Any, size: Sequence[int], class_names: Sequence[str] = 
     else:
         raise TypeError(
             f'cannot read a result of type {type(result).__name__}; expected Instances, [(masks, labels, scores)], '
-            'None, a DetDataSample, an InstanceData or (bbox_results, segm_results)'
+            'None, a DetDataSample, an InstanceData, Detections or (bbox_results, segm_results)'
         )
     masks, labels, scores = parts
     masks = stack_masks(masks, size)

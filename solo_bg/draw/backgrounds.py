@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,9 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from solo_bg.draw.fills import Fill
-
+Fill = Callable[[Tensor, Generator], Tensor]
 BLUR, SMALL = 0.05, 400  # sigma as a share of the longer side; the longer side that it is blurred at, in pixels
 
 

@@ -7,7 +7,7 @@ same device, (H, W, 3) or a single colour (3,). The same image and seed give the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -18,13 +18,10 @@ from solo_bg.errors import ImageError, SetupError
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.random import Generator
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from solo_bg.disk.inputs import ImageFile
-
-    Fill = Callable[[Tensor, Generator], Tensor]
+    from solo_bg.draw.backgrounds import Fill as Fill
 
 # name -> 'module:function', so that the command line lists the names without importing torch
 FILLS = {
@@ -53,7 +50,6 @@ def one_fill(name: str, images: Sequence[ImageFile] | None = None, max_pixels: i
     from solo_bg.disk.inputs import list_images
     from solo_bg.disk.read import mean_colour
     from solo_bg.draw import backgrounds
-    from solo_bg.draw.fills import COLOUR, FILLS, GIVEN, load_fill
 
     if name in FILLS:
         return load_fill(name)

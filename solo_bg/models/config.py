@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict, DictAction
-
 from solo_bg.errors import SetupError
 from solo_bg.models import mmcv_ops
 
@@ -17,6 +15,7 @@ mmcv_ops.install()
 with mmcv_ops.quiet_imports():
     from mmdet.registry import DATASETS
     from mmdet.utils import get_test_pipeline_cfg
+    from mmengine.config import Config, ConfigDict, DictAction
 
 LAZY_HEADS = {name: f'Lazy{name}' for name in ('SOLOHead', 'DecoupledSOLOHead', 'DecoupledSOLOLightHead')}
 

@@ -6,13 +6,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from solo_bg import bundled
 from solo_bg.errors import SetupError
 
 if TYPE_CHECKING:
     from solo_bg.models.zoo import Model
 
-CLONE = Path(__file__).resolve().parents[2]
-CHECKPOINTS = CLONE / 'checkpoints' if (CLONE / 'checkpoints').is_dir() else Path('checkpoints')
+
+def checkpoint_folder() -> Path:
+    """Where downloaded weights are kept: `checkpoints/` in a clone, else torch's cache (`torch.hub.get_dir`)."""
+    if bundled.IN_CLONE:
+        return bundled.CLONE / 'checkpoints'
+    import torch
+
+    return Path(torch.hub.get_dir()) / 'checkpoints'
 
 
 def own_device(device: str) -> str:
@@ -45,8 +52,12 @@ def find_model(config: str, checkpoint: str) -> tuple[str, str]:
     return config if given.is_file() else str(model.config), weights
 
 
-def fetch_weights(model: Model, folder: Path = CHECKPOINTS) -> Path:
-    """A model's weights, downloaded to `folder` unless they are there; a progress bar on a terminal."""
+def fetch_weights(model: Model, folder: Path | None = None) -> Path:
+    """A model's weights, downloaded to `folder` unless they are there; a progress bar on a terminal.
+
+    Args:
+        folder: None: `checkpoint_folder()`.
+    """
     import sys
 
     from rich.console import Console
@@ -56,7 +67,7 @@ def fetch_weights(model: Model, folder: Path = CHECKPOINTS) -> Path:
 
     if not model.weights:
         raise SetupError(f'mmdet has no weights of {model.name}; give the path of some')
-    target = folder / model.file_name
+    target = (folder or checkpoint_folder()) / model.file_name
     if target.exists():
         return target
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:

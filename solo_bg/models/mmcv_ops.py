@@ -17,6 +17,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, NoReturn
 
+from solo_bg.mmdet_needed import mmdet_needed
+
 OPERATORS = {
     'carafe_forward': 'convolutions',
     'deform_conv_forward': 'convolutions',
@@ -30,8 +32,8 @@ OPERATORS = {
 }  # operator -> its module in `solo_bg.models.operators`, imported when mmcv asks, so that `import solo_bg` stays light
 
 EXTENSION = 'mmcv._ext'
-# of the forks and, the last, of upstream's mmengine; nothing is wrong
-NOISE = ('Could not import OneDL', 'faster_coco_eval is not installed', 'pkg_resources is deprecated')
+# what the forks and, the last one, upstream's mmengine print on import although nothing is wrong
+IMPORT_NOTICES = ('Could not import OneDL', 'faster_coco_eval is not installed', 'pkg_resources is deprecated')
 
 
 def install() -> None:
@@ -90,14 +92,18 @@ class MissingOperator:
 
 @contextlib.contextmanager
 def quiet_imports() -> Iterator[None]:
-    """While mmdet or a config is imported, drop exactly the lines in `NOISE` from stdout and from the warnings."""
+    """While mmdet or a config is imported, drop exactly the lines in `IMPORT_NOTICES` from stdout and the warnings.
+
+    Raises:
+        MissingMmdet: mmdet, mmcv or mmengine is not installed.
+    """
     held = io.StringIO()
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(held):
-            for text in NOISE:
+        with mmdet_needed(), warnings.catch_warnings(), contextlib.redirect_stdout(held):
+            for text in IMPORT_NOTICES:
                 warnings.filterwarnings('ignore', message=text)
             yield
     finally:
         for line in held.getvalue().splitlines():
-            if not any(text in line for text in NOISE):
+            if not any(text in line for text in IMPORT_NOTICES):
                 print(line)

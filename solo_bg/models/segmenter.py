@@ -13,9 +13,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config
-from mmengine.dataset import Compose
-from mmengine.registry import init_default_scope
 from numpy.typing import NDArray
 
 from solo_bg.core.instances import Instances
@@ -33,6 +30,9 @@ with mmcv_ops.quiet_imports():
     import mmdet.models  # noqa: F401  (fills the registries)
     from mmdet.models.detectors.base import BaseDetector
     from mmdet.registry import MODELS
+    from mmengine.config import Config
+    from mmengine.dataset import Compose
+    from mmengine.registry import init_default_scope
 
     import solo_bg.mmdet_plugin.lazy_solo  # noqa: F401  (registers the heads)
     from solo_bg.solo.optimise import optimise

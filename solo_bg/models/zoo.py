@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import yaml
 
 from solo_bg.errors import SetupError
+from solo_bg.mmdet_needed import mmdet_needed
 
 LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # as safe, and faster where it is built
 
@@ -60,7 +61,8 @@ def config_files(pattern: str) -> list[Path]:
 
 
 def metafiles() -> Path:
-    import mmdet
+    with mmdet_needed():
+        import mmdet
 
     root = Path(mmdet.__path__[0]) / '.mim'
     if not root.is_dir():

@@ -1,4 +1,4 @@
-"""`benchmark.py pipeline`, `growth` and `agreement`: many images."""
+"""`run.py pipeline`, `processes`, `growth` and `agreement`: many images."""
 
 import argparse
 import resource
@@ -12,13 +12,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
+import findable
 import numpy as np
+import reference
 import torch
-from bench_inference import config_path
+from inference import config_path
 from rich.console import Console
 from rich.table import Table
 
-from solo_bg import Instances, Segmenter
+from solo_bg import Instances, Segmenter, bundled
 from solo_bg import pipeline as line
 from solo_bg.disk.inputs import ImageFile, list_images
 from solo_bg.disk.read import read_image
@@ -26,17 +28,13 @@ from solo_bg.options import Options
 from solo_bg.runs.journal import Journal
 from solo_bg.sources.detector import Detector
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'tests'))
-import findable  # type: ignore[import-not-found]
-import reference  # type: ignore[import-not-found]  # the six rules, plainly
-
-ROOT = Path(__file__).resolve().parent.parent
 Work = Callable[[Sequence[ImageFile]], None]
-TINY = str(ROOT / 'configs/solo_bg_tiny.py'), str(ROOT / 'checkpoints/solo_bg_tiny.pth')
+COMMAND = sys.executable, '-m', 'solo_bg'
+TINY = str(bundled.CONFIG), str(bundled.CHECKPOINT)
 
 
 def pipeline(args: argparse.Namespace) -> None:
-    """Images a second, disk to disk."""
+    """Measure images per second from disk to disk, against a loop over mmdet's inferencer."""
     images = list_images([str(args.images)])[: args.limit]
     config = config_path(args.config)
     with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +63,7 @@ def pipeline(args: argparse.Namespace) -> None:
 
 
 def make_weights(config: str, weights: str, image: ImageFile, candidates: int) -> float:
-    """Random weights that find so many cells in an image; the score that about ten instances exceed."""
+    """Save random weights with which `candidates` cells of an image pass; return a score that ten instances exceed."""
     pixels = read_image(image.path)
     fit = 800 / min(pixels.shape[:2])  # the size that the model sees
     findable.save_weights(config, weights, cv2.resize(pixels, None, fx=fit, fy=fit), candidates)
@@ -73,12 +71,12 @@ def make_weights(config: str, weights: str, image: ImageFile, candidates: int) -
 
 
 def ratio(one: Sequence[float], other: Sequence[float]) -> float:
-    """The median over the rounds, in each of which both were timed."""
+    """The median over the rounds of one time divided by the other."""
     return statistics.median(first / second for first, second in zip(one, other, strict=True))
 
 
 def repeated(images: Path, count: int, folder: Path) -> Path:
-    """A new folder of `count` links to the images of a folder, over and over."""
+    """Make a folder of `count` links to the images of a folder, repeated as often as needed."""
     sources = [Path(image.path).resolve() for image in list_images([str(images)])]
     folder.mkdir()
     for index in range(count):
@@ -88,7 +86,7 @@ def repeated(images: Path, count: int, folder: Path) -> Path:
 
 
 def plain_loop(config: str, weights: str, device: str, out: Path, score_thr: float) -> Work:
-    """mmdet's inferencer, then the rules written plainly, one image after the other."""
+    """mmdet's inferencer, then the rules written plainly, one image at a time."""
     from mmdet.apis import inference_detector, init_detector
 
     with warnings.catch_warnings():
@@ -130,7 +128,7 @@ def our_line(segmenter: Segmenter, out: Path, score_thr: float = 0.3) -> Work:
 
 
 def model_alone(segmenter: Segmenter, images: Sequence[ImageFile]) -> Work:
-    """What no line can be faster than: images that are read and prepared already, and nobody asks for pictures."""
+    """An upper bound: the model alone, on images that are read and prepared already."""
     prepared = {image.path: segmenter.prepare(read_image(image.path)) for image in images}
     size = 8 if segmenter.device.type == 'cuda' else 1
 
@@ -144,7 +142,7 @@ def model_alone(segmenter: Segmenter, images: Sequence[ImageFile]) -> Work:
 
 
 def processes(args: argparse.Namespace) -> None:
-    """One process of one thread against two, by the command itself, each with its start."""
+    """Time the command with one process and with two, a thread each, start-up included."""
     seconds: dict[int, list[float]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as folder:
         images = repeated(args.images, args.count, Path(folder) / 'in')
@@ -152,7 +150,7 @@ def processes(args: argparse.Namespace) -> None:
         if args.config:
             config, weights = config_path(args.config), f'{folder}/weights.pth'
             score_thr = make_weights(config, weights, list_images([str(images)])[0], args.candidates)
-        command = [sys.executable, str(ROOT / 'tools/eliminate_bg.py'), config, weights, str(images), '--quiet']
+        command = [*COMMAND, config, weights, str(images), '--quiet']
         command += ['--score-thr', str(score_thr), '--device', args.device, '--threads', '1', '--workers', '1', '-o']
         for _ in range(args.rounds):
             for count, taken in seconds.items():
@@ -162,7 +160,7 @@ def processes(args: argparse.Namespace) -> None:
                     for one in [subprocess.Popen([*command, out, *shard]) for shard in shards]:
                         assert one.wait() == 0
                     if count > 1:
-                        subprocess.run([*command[:2], '--merge', out], check=True, stdout=subprocess.DEVNULL)
+                        subprocess.run([*COMMAND, '--merge', out], check=True, stdout=subprocess.DEVNULL)
                     taken.append(time.perf_counter() - start)
     table = Table('processes', 'seconds', 'times')
     for count, taken in seconds.items():
@@ -171,7 +169,7 @@ def processes(args: argparse.Namespace) -> None:
 
 
 def growth(args: argparse.Namespace) -> None:
-    """Seconds an image and memory over few and over many images, with the bundled model."""
+    """Measure seconds per image and memory over few images and over many, with the bundled model."""
     segmenter = Segmenter(*TINY, args.device)
     table = Table('images', 'seconds an image', 'resident MB at most')
     with tempfile.TemporaryDirectory() as folder:
@@ -189,7 +187,7 @@ def growth(args: argparse.Namespace) -> None:
 
 
 def agreement(args: argparse.Namespace) -> None:
-    """How far masks in bf16 and fp16 are those of fp32, on photographs, with the bundled model."""
+    """Compare the masks in bf16 and fp16 with those in fp32, on photographs, with the bundled model."""
     images = [read_image(image.path) for image in list_images([str(args.images)])[: args.limit]]
     table = Table('', 'matched (IoU > 0.5)', 'found', 'mean IoU of the matched', 'mean IoU of the union')
     found = {}
@@ -208,8 +206,10 @@ def agreement(args: argparse.Namespace) -> None:
 
 
 def match(expected: Instances, found: Instances) -> np.ndarray:
-    """The IoU of each expected instance with the found one of its class that is its, 0 if none is: pairs are made from
-    the largest IoU down, each instance in one."""
+    """The IoU of each expected instance with its partner, 0 without one.
+
+    Pairs of one class are made from the largest IoU down; each instance is in one pair at most.
+    """
     best = np.zeros(len(expected))
     if not len(expected) or not len(found):
         return best

@@ -1,14 +1,13 @@
-"""`benchmark.py compose` and `disk`: from masks to pictures, and from pictures to bytes."""
+"""`run.py compose` and `run.py disk`: the time from masks to pictures, and the bytes that pictures take."""
 
 import argparse
 import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
+import reference
 import torch
 from pycocotools.coco import COCO
 from rich.console import Console
@@ -21,9 +20,6 @@ from solo_bg.disk.read import read_image
 from solo_bg.draw.compose import colourise, eliminate, eliminated
 from solo_bg.draw.names import overlay, write_names
 from solo_bg.draw.styles import STYLES, load_style
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'tests'))
-import reference  # type: ignore[import-not-found]  # the six rules, plainly: the tests' reference too
 
 CASES = ((427, 640, 10), (427, 640, 50), (1080, 1920, 30), (2160, 3840, 30), (2160, 3840, 100))
 CLASSES = ('person', 'cat', 'dog')
@@ -53,7 +49,7 @@ def timed(work: Callable[[], object], device: torch.device) -> float:
 
 
 def compose(args: argparse.Namespace) -> None:
-    """Overlay and eliminated from given masks."""
+    """Time the overlay and the eliminated image from given masks, against the rules written plainly."""
     device = torch.device(args.device)
     hardware = torch.cuda.get_device_name() if device.type == 'cuda' else f'{torch.get_num_threads()} threads'
     table = Table('image', 'instances', 'plain', 'dense masks', 'times', 'boxes known', 'times')
@@ -107,7 +103,7 @@ def instances_of(given: Sequence[torch.Tensor]) -> Instances:
 
 
 def fresh(known: Instances) -> Instances:
-    """The same instances with their boxes and crops, nothing else computed yet."""
+    """The same instances, with only boxes and crops computed."""
     return Instances.from_crops(known.boxes, known.crops, known.size, known.labels, known.scores, CLASSES)
 
 
@@ -141,7 +137,7 @@ def copy_bandwidth(size: int = 2**30) -> float:
 
 
 def disk(args: argparse.Namespace) -> None:
-    """Bytes a pixel of each style and format, the annotated masks being the instances."""
+    """Measure the bytes per pixel of each style and format, with annotated masks as the instances."""
     coco = COCO(str(args.annotations))
     table = Table('style', *(formats := ('.png', '.jpg', '.webp')))
     written = {(style, suffix): 0 for style in STYLES for suffix in formats}

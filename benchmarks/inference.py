@@ -1,4 +1,7 @@
-"""`benchmark.py inference`: stock mmdet and ours, same weights and image, each in a process of its own, in turn."""
+"""`run.py inference`: stock mmdet and ours on the same weights and image.
+
+Each has a process of its own; they take turns.
+"""
 
 import argparse
 import gc
@@ -6,7 +9,6 @@ import json
 import multiprocessing
 import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import findable
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -28,9 +31,6 @@ from solo_bg.draw.styles import load_style
 from solo_bg.models import zoo
 from solo_bg.models.segmenter import PRECISIONS
 from solo_bg.scenes import draw_scene
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'tests'))
-import findable  # type: ignore[import-not-found]  # weights that let a wished number of cells pass
 
 CASES = (
     'solo_r50_fpn_1x_coco:800x1088:300',
@@ -66,7 +66,7 @@ def config_path(name: str) -> str:
 
 
 def serve(pipe: Connection, config: str, weights: str, image: str, options: dict[str, Any], batch_size: int) -> None:
-    """The process of one way: loads its model, then does a round each time it is asked."""
+    """The process of one way: load the model, then do a round each time the pipe asks for one."""
     segmenter = Segmenter(config, weights, **options)
     pixels = read_image(Path(image))
     prepared = [segmenter.prepare(pixels)] * batch_size
@@ -89,7 +89,7 @@ def serve(pipe: Connection, config: str, weights: str, image: str, options: dict
 
 @contextmanager
 def timed(segmenter: Segmenter, seconds: dict[str, float]) -> Iterator[None]:
-    """Note how long the model's parts take, by standing before their methods."""
+    """Measure how long the model's parts take, by wrapping their methods."""
     model, head = segmenter.model, segmenter.model.mask_head
     decode = 'decode' if segmenter.lazy else 'predict_by_feat'
     predict = 'find' if segmenter.lazy else 'predict'
@@ -144,7 +144,7 @@ def memory(device: torch.device) -> float:
 
 
 def forget_peak(device: torch.device) -> None:
-    """Let `memory` count from what is in use now."""
+    """Reset the peak that `memory` reports to what is in use now."""
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -192,7 +192,7 @@ def measure(case: str, args: argparse.Namespace, folder: Path) -> list[Way]:
 
 
 def product_rate(precision: str, device: str) -> float:
-    """GFLOP/s of torch's matrix products, the median of ten: what a convolution can come near to."""
+    """GFLOP/s of torch's matrix products, the median of ten: an upper bound for convolutions."""
     one = torch.rand(2048, 2048, device=device).to(PRECISIONS[precision])
     seconds = []
     for _ in range(12):
@@ -203,7 +203,7 @@ def product_rate(precision: str, device: str) -> float:
 
 
 def inference(args: argparse.Namespace) -> None:
-    """One image through SOLO."""
+    """Time one image through SOLO, with random weights, against stock mmdet."""
     assert set(args.precisions) <= set(PRECISIONS), f'precisions are {", ".join(PRECISIONS)}'
     console, results = Console(width=150), {}
     hardware = torch.cuda.get_device_name() if args.device.startswith('cuda') else f'{torch.get_num_threads()} threads'
@@ -242,7 +242,7 @@ def make_table(case: str, ways: list[Way]) -> Table:
 
 
 def draw_bars(results: dict[str, list[Way]], path: Path) -> None:
-    """Seconds an image, a bar for each way, its stages in colours."""
+    """Draw the seconds per image: a bar for each way, a colour for each stage."""
     import matplotlib
 
     matplotlib.use('Agg')

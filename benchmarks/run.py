@@ -1,0 +1,82 @@
+"""Measurements. Each figure is the median of several rounds; what is compared takes turns within a round.
+
+python benchmarks/run.py compose                            # pictures from masks, against the rules written plainly
+python benchmarks/run.py inference                          # one image through SOLO, against stock mmdet
+python benchmarks/run.py pipeline IMAGES/                   # disk to disk, against a loop over mmdet's inferencer
+python benchmarks/run.py growth IMAGES/                     # time per image and memory, over few images and many
+python benchmarks/run.py processes IMAGES/                  # one process of one thread against two
+python benchmarks/run.py agreement IMAGES/                  # masks in each precision against fp32
+python benchmarks/run.py disk ANNOTATIONS.json IMAGES/      # bytes per pixel of each style, for --dry-run
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import compose
+import inference
+import pipeline
+import torch
+
+PHOTOS = 'folder of photographs'
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, metavar='NAME')
+
+    def command(work: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        added = commands.add_parser(work.__name__, help=work.__doc__, description=work.__doc__)
+        added.set_defaults(work=work)
+        return added
+
+    composing = command(compose.compose)
+
+    one_image = command(inference.inference)
+    one_image.add_argument('--cases', nargs='+', default=inference.CASES, metavar='CONFIG:HxW:CANDIDATES')
+    one_image.add_argument('--batch-size', type=int, default=1)
+    one_image.add_argument('--json', type=Path, default=Path('out/bench/inference.json'))
+    one_image.add_argument('--picture', type=Path, default=Path('out/bench/inference.png'))
+
+    disk_to_disk = command(pipeline.pipeline)
+    disk_to_disk.add_argument('images', type=Path, help=PHOTOS)
+    disk_to_disk.add_argument('--limit', type=int, default=10, help='images per round (default: 10)')
+    disk_to_disk.add_argument('--config', default='solo_r50_fpn_1x_coco')
+
+    growth = command(pipeline.growth)
+    growth.add_argument('images', type=Path, help=PHOTOS)
+    growth.add_argument('--counts', type=int, nargs=2, default=(100, 2000))
+
+    processes = command(pipeline.processes)
+    processes.add_argument('images', type=Path, help=PHOTOS)
+    processes.add_argument('--count', type=int, default=400, help='images, repeated as needed (default: 400)')
+    processes.add_argument('--config', help='a config, with random weights (default: the bundled model)')
+
+    agreement = command(pipeline.agreement)
+    agreement.add_argument('images', type=Path, help=PHOTOS)
+    agreement.add_argument('--limit', type=int, default=100)
+
+    disk = command(compose.disk)
+    disk.add_argument('annotations', type=Path)
+    disk.add_argument('images', type=Path)
+
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    for one in (composing, one_image, disk_to_disk, growth, processes, agreement):
+        one.add_argument('--device', default=device)
+    for one in (composing, one_image, disk_to_disk, processes):
+        one.add_argument('--rounds', type=int, default=5)
+    for one in (one_image, disk_to_disk):
+        one.add_argument('--precisions', nargs='+', default=['fp32', 'bf16'])
+    candidates = 'cells that pass, with random weights (default: 300)'
+    for one in (disk_to_disk, processes):
+        one.add_argument('--candidates', type=int, default=300, help=candidates)
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
+    args.work(args)
+
+
+if __name__ == '__main__':
+    main()
