@@ -6,6 +6,7 @@ import zlib
 
 import cv2
 import numpy as np
+import tifffile
 from PIL import Image, ImageCms, ImageOps, features
 
 
@@ -109,6 +110,7 @@ def pngs(rgb, bgr):
     whole = save(rgb, 'PNG')
     deep = np.random.default_rng(6).integers(0, 65536, (20, 30, 4)).astype(np.uint16)
     high = (deep >> 8).astype(np.uint8)
+    turned = as_bgr(ImageOps.exif_transpose(with_orientation(rgb, 6)))
     cases = {
         'grey1.png': (save(rgb.convert('1'), 'PNG'), as_bgr(rgb.convert('1')), 0),
         'see_through.png': (save(rgb, 'PNG', transparency=rgb.getpixel((0, 0))), bgr, 0),
@@ -117,7 +119,7 @@ def pngs(rgb, bgr):
         'gamma.png': (with_chunk(whole, b'gAMA', struct.pack('>I', 22000)), bgr, 0),
         'profile.png': (save(rgb, 'PNG', icc_profile=b'no profile at all'), bgr, 0),
         'large_profile.png': (save(rgb, 'PNG', icc_profile=bytes(2_000_000)), bgr, 0),
-        'xmp_turned.png': (with_chunk(whole, b'iTXt', b'XML:com.adobe.xmp\0\0\0\0\0' + XMP_TURNED), bgr, 0),
+        'xmp_turned.png': (with_chunk(whole, b'iTXt', b'XML:com.adobe.xmp\0\0\0\0\0' + XMP_TURNED), turned, 0),
         'bad_exif.png': (with_chunk(whole, b'eXIf', b'MM\0*\xff\xff\xff\xff'), bgr, 0),
         'no_exif.png': (with_chunk(whole, b'eXIf', b'rubbish'), bgr, 0),
         'animated.png': (save(rgb, 'PNG', save_all=True, append_images=[rgb.rotate(180)]), bgr, 0),
@@ -176,7 +178,37 @@ def tiffs(rgb, bgr):
     bilevel, rgba = rgb.convert('1'), rgb.copy()
     rgba.putalpha(rgb.convert('L'))
     turned = as_bgr(ImageOps.exif_transpose(with_orientation(rgb, 6)))
+    deep = np.random.default_rng(7).integers(0, 65536, (20, 30, 4)).astype(np.uint16)
+    high = (deep >> 8).astype(np.uint8)
+    grey = np.repeat(high[..., :1], 3, 2)
+    planes = np.moveaxis(deep, 2, 0)
+    ycbcr = np.asarray(rgb.convert('YCbCr'))
+    four = np.random.default_rng(8).integers(0, 16, (20, 30), dtype=np.uint8)
     return {
+        'deep_planes.tif': (tifffile_bytes(planes[:3], 'rgb', 'separate'), high[..., 2::-1], 0),
+        'deep_planes_alpha.tif': (tifffile_bytes(planes, 'rgb', 'separate', byteorder='>'), high[..., 2::-1], 0),
+        'deep_planes_deflate.tif': (
+            tifffile_bytes(planes[:3], 'rgb', 'separate', compression='zlib', rowsperstrip=8),
+            high[..., 2::-1],
+            0,
+        ),
+        'deep_white_is_zero.tif': (tifffile_bytes(deep[..., 0], 'miniswhite'), 255 - grey, 0),
+        'ycbcr.tif': (tifffile_bytes(ycbcr, 'ycbcr', 'contig', subsampling=(1, 1)), bgr, 4),
+        'lzma.tif': (save(rgb, 'TIFF', compression='lzma'), bgr, 0),
+        'cmyk_jpeg.tif': (save(rgb.convert('CMYK'), 'TIFF', compression='jpeg', quality=98), bgr, 8),
+        'old_jpeg.tif': (old_jpeg_tiff(rgb), bgr, 30),
+        'five_samples.tif': (
+            tifffile_bytes(np.dstack([deep, deep[..., 0]]).astype(np.uint8), 'rgb', 'contig'),
+            *(
+                deep.astype(np.uint8)[..., 2::-1],
+                0,
+            ),
+        ),
+        'four_bits.tif': (
+            grey_tiff((four[:, ::2] << 4 | four[:, 1::2]).tobytes(), 30, 20, 4),
+            np.repeat(four[..., None] * 17, 3, 2),
+            0,
+        ),
         'grey.tif': (save(rgb.convert('L'), 'TIFF'), as_bgr(rgb.convert('L')), 0),
         'fax.tif': (save(bilevel, 'TIFF', compression='group4'), as_bgr(bilevel), 0),
         'palette.tif': (save(rgb.quantize(), 'TIFF'), as_bgr(rgb.quantize()), 0),
@@ -213,6 +245,39 @@ def tiled_tiff(pixels, order='<', side=32):
     )
 
 
+def tifffile_bytes(pixels, photometric, planar=None, **options):
+    """A TIFF by tifffile, which writes layouts that Pillow does not."""
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, pixels, photometric=photometric, planarconfig=planar, metadata=None, **options)
+    return buffer.getvalue()
+
+
+def grey_tiff(samples, width, height, bits, order='<'):
+    """A TIFF of one uncompressed strip of packed grey samples."""
+    fields = [(256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, 1), (273, 4, 122), (277, 3, 1)]
+    fields += [(278, 4, height), (279, 4, len(samples))]
+    return tiff(fields, samples, order)
+
+
+def old_jpeg_tiff(rgb):
+    """A TIFF of compression 6, which holds a whole JPEG file."""
+    jpeg = save(rgb, 'JPEG', quality=98)
+    width, height = rgb.size
+    fields = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 6), (262, 3, 6), (273, 4, 146), (277, 3, 3)]
+    fields += [(278, 4, height), (279, 4, len(jpeg)), (513, 4, 146), (514, 4, len(jpeg))]
+    return tiff(fields, jpeg, '<')
+
+
+def tiff(fields, data, order):
+    """A TIFF of fields (tag, type 3 or 4, one value), and then data, at 14 + 12 * len(fields)."""
+    head = (b'II' if order == '<' else b'MM') + struct.pack(f'{order}HIH', 42, 8, len(fields))
+    for tag, kind, value in fields:
+        head += struct.pack(f'{order}HHI', tag, kind, 1) + struct.pack(
+            f'{order}HH' if kind == 3 else f'{order}I', *((value, 0) if kind == 3 else (value,))
+        )
+    return head + bytes(4) + data
+
+
 def others(rgb, bgr):
     turned = rgb.rotate(180)
     indexed = rgb.quantize()
@@ -239,11 +304,37 @@ def others(rgb, bgr):
             0,
         ),
         'a_ppm.png': (save(rgb, 'PPM'), bgr, 0),
+        'a_gif.gif': (save(indexed, 'GIF'), as_bgr(indexed), 0),
         'a_jpeg2000.jpg': (save(rgb, 'JPEG2000'), bgr, 0),
     }
+    deep = np.random.default_rng(9).integers(0, 65536, (40, 56), dtype=np.uint16)
+    high = np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, 2)
+    cases['deep_jpeg2000.jpg'] = save(Image.fromarray(deep), 'JPEG2000'), high, 0
+    cases['deep_pgm.png'] = b'P5 56 40 65535\n' + deep.astype('>u2').tobytes(), high, 0
+    masks = {'555': (0x7C00, 0x3E0, 0x1F), '565': (0xF800, 0x7E0, 0x1F)}
+    for name, three in masks.items():
+        cases[f'{name}.bmp'] = masked_bmp(deep, three)
+    cases['header52.bmp'] = masked_bmp(deep.astype(np.uint32) * 256 + 7, (0xFF0000, 0xFF00, 0xFF), header=52)
     if features.check('avif'):
+        for orientation in range(1, 9):
+            upright = ImageOps.exif_transpose(with_orientation(rgb, orientation))
+            data = save(rgb, 'AVIF', quality=100, subsampling='4:4:4', exif=exif_of(orientation))
+            cases[f'exif{orientation}.avif'] = data, as_bgr(upright), 12
         cases['an_avif.jpg'] = save(rgb, 'AVIF', quality=100, subsampling='4:4:4'), bgr, 12
     return cases
+
+
+def masked_bmp(samples, masks, header=40):
+    """(bytes, pixels, tolerance) of a BMP whose channels lie where the masks of red, green and blue say."""
+    height, width = samples.shape
+    channels = []
+    for mask in masks:
+        lowest = mask & -mask
+        channels.append(np.rint((samples & mask) // lowest * (255 / (mask // lowest))))
+    rows = samples[::-1].tobytes()
+    data = struct.pack('<2sIHHI', b'BM', 14 + 52 + len(rows), 0, 0, 14 + 52)
+    data += struct.pack('<IiiHHIIiiII', header, width, height, 1, 8 * samples.itemsize, 3, len(rows), 0, 0, 0, 0)
+    return data + struct.pack('<3I', *masks) + rows, np.dstack(channels[::-1]).astype(np.uint8), 1
 
 
 def four_bit_bmp(indexed):
@@ -289,12 +380,34 @@ def broken():
     }
     for suffix, whole in encoded(rgb).items():
         cases |= {f'cut{tenth}.{suffix}': whole[: len(whole) * tenth // 10] for tenth in range(1, 10)}
-    return cases | bombs() | wrong(rgb)
+    named = {name: data for name, (data, _) in not_images().items()}
+    return cases | bombs() | wrong(rgb) | named
+
+
+def not_images():
+    """name -> (bytes of a file that is not an image or is not supported, what the error says it is)."""
+    small = np.zeros((4, 5), np.uint8)
+    bands = tifffile_bytes(np.zeros((3, 4, 5), np.uint8), 'minisblack', 'separate')
+    return {
+        'video.jpg': (b'\0\0\0\x18ftypmp42\0\0\0\0' + bytes(500), 'is a video'),
+        'quicktime.jpg': (b'\0\0\0\x14ftypqt  \0\0\0\0' + bytes(500), 'is a video'),
+        'matroska.jpg': (b'\x1a\x45\xdf\xa3' + bytes(500), 'is a video'),
+        'avi.jpg': (b'RIFF\0\0\0\0AVI LIST' + bytes(500), 'is a video'),
+        'zip.jpg': (b'PK\3\4' + bytes(500), 'is an archive'),
+        'pdf.jpg': (b'%PDF-1.7\n' + bytes(500), 'is a PDF document'),
+        'page.jpg': (b'<html><body>403 Forbidden</body></html>', 'is a web page'),
+        'vector.png': (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', 'is an SVG'),
+        'jxl.jpg': (b'\xff\x0a' + bytes(500), 'is a JPEG XL image'),
+        'float.tif': (tifffile_bytes(small.astype(np.float32), 'minisblack'), 'is a TIFF of 1 x 32-bit floating-point'),
+        'int8.tif': (tifffile_bytes(small.astype(np.int8), 'minisblack'), 'is a TIFF of 1 x 8-bit signed'),
+        'bands.tif': (bands, 'is a TIFF of 3 x 8-bit samples'),
+    }
 
 
 def encoded(rgb):
     """suffix -> the picture in that format."""
-    kinds = {'jpg': 'JPEG', 'png': 'PNG', 'bmp': 'BMP', 'webp': 'WEBP', 'tif': 'TIFF'}
+    kinds = {'jpg': 'JPEG', 'png': 'PNG', 'bmp': 'BMP', 'webp': 'WEBP', 'tif': 'TIFF', 'gif': 'GIF', 'jp2': 'JPEG2000'}
+    kinds |= {'avif': 'AVIF'} if features.check('avif') else {}
     whole = {suffix: save(rgb, kind) for suffix, kind in kinds.items()}
     return whole | {
         'progressive.jpg': save(rgb, 'JPEG', progressive=True),
@@ -304,21 +417,25 @@ def encoded(rgb):
 
 def wrong(rgb):
     """name -> bytes of what begins like an image."""
-    floats, whole = Image.fromarray(np.zeros((4, 4), np.float32)), save(rgb, 'PNG')
+    whole = save(rgb, 'PNG')
     jpeg = save(rgb, 'JPEG', progressive=True)
     scan = jpeg[jpeg.rindex(b'\xff\xda') : -2]
     return {
         'zeros.png': bytes(1000),
-        'page.jpg': b'<html><body>403 Forbidden</body></html>',
         'json.webp': b'{"error": "not found"}',
-        'video.jpg': b'\0\0\0\x18ftypmp42\0\0\0\0' + bytes(500),
         'heic.jpg': b'\0\0\0\x18ftypheic\0\0\0\0mif1heic' + bytes(500),
-        'vector.png': b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
-        'float.tif': save(floats, 'TIFF'),
         'hole.jpg': save(rgb, 'JPEG')[:1000] + bytes(99999),  # a download that was given its space, but not its bytes
         'flipped_bit.png': whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:],
+        'damaged_strip.tif': damaged_strip(save(rgb, 'TIFF', compression='tiff_adobe_deflate', strip_size=1000)),
         'many_scans.jpg': jpeg[:-2] + scan * 600 + jpeg[-2:],
     }
+
+
+def damaged_strip(data):
+    """A compressed TIFF with zeros in the second half of its third strip."""
+    with Image.open(io.BytesIO(data)) as image:
+        start, length = image.tag_v2[273][2], image.tag_v2[279][2]
+    return data[: start + length // 2] + bytes(length - length // 2) + data[start + length :]
 
 
 def bombs(side=60000):

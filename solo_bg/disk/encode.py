@@ -13,19 +13,24 @@ from PIL import Image
 from solo_bg.errors import ImageError
 
 Pixels = NDArray[Any]
+# the formats' limits; beyond them the encoders print lines of their own
+LONGEST_SIDE = {'.jpg': 65500, '.jpeg': 65500, '.png': 1_000_000, '.webp': 16383}
 
 
 def encode_image(picture: Pixels, suffix: str, quality: int = 95) -> bytes:
-    """A picture as the bytes of a file.
+    """Encode a picture as the bytes of a file.
 
     Args:
         picture: uint8 (H, W, 3) BGR, (H, W, 4) BGRA or (H, W); or uint16 (H, W).
         suffix: `.png`, `.jpg`, `.webp` (lossless, colours kept under alpha 0) or any other that OpenCV writes.
-        quality: of a JPEG, 1 to 100.
+        quality: JPEG quality, 1 to 100.
 
     Raises:
         ImageError: the format cannot hold the picture.
     """
+    if max(picture.shape[:2]) > (longest := LONGEST_SIDE.get(suffix, 2**31)):
+        size = f'{picture.shape[1]}x{picture.shape[0]}'
+        raise ImageError(f'is {size}, and a {suffix[1:]} has sides of at most {longest} pixels; choose another format')
     if suffix == '.webp':
         return encode_webp(picture)
     if suffix in ('.jpg', '.jpeg') and picture.ndim == 3 and picture.shape[2] == 4:
@@ -41,7 +46,7 @@ def encode_image(picture: Pixels, suffix: str, quality: int = 95) -> bytes:
 
 
 def encode_webp(picture: Pixels) -> bytes:
-    """By Pillow: OpenCV's lossless WebP changes the colours under alpha 0."""
+    """Encode as lossless WebP. Pillow does it, because OpenCV changes the colours under alpha 0."""
     order = [2, 1, 0, 3][: picture.shape[2]]
     buffer = io.BytesIO()
     try:
@@ -49,5 +54,5 @@ def encode_webp(picture: Pixels) -> bytes:
             buffer, 'WEBP', lossless=True, exact=True, method=2
         )
     except (ValueError, OSError) as error:
-        raise ImageError(f'cannot be encoded as WebP: {error}; its sides are at most 16383 pixels') from error
+        raise ImageError(f'cannot be encoded as WebP: {error}') from error
     return buffer.getvalue()

@@ -2,4 +2,12 @@
 
 FORMATS = ('png', 'jpg', 'webp')  # results are written in these
 MAX_PIXELS = 100_000_000  # default limit for an input image
-SUFFIXES = frozenset(('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'))  # read from folders
+# read from folders; other files are tried when they are given by name
+SUFFIXES = frozenset(
+    (
+        *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.webp', '.tif', '.tiff', '.bmp', '.gif', '.jp2'),
+        *('.ppm', '.pgm', '.pbm', '.pnm'),
+    )
+)
+# read from folders where they can be, and what they need
+OPTIONAL_SUFFIXES = {'.avif': 'Pillow 11.3 or newer', '.heic': 'pillow-heif', '.heif': 'pillow-heif'}

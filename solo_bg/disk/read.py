@@ -14,8 +14,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_bg.disk.decode import HEADER_BYTES, decode_image, open_header, without_texts
+from solo_bg.disk.decode import decode_image
 from solo_bg.disk.formats import MAX_PIXELS
+from solo_bg.disk.header import HEADER_BYTES, open_header, without_texts
 from solo_bg.errors import ImageError, SetupError
 
 METADATA_BYTES = 64 << 20  # profiles, thumbnails and further pictures that a file may hold besides its pixels

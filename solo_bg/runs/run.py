@@ -78,13 +78,17 @@ def make_plan(settings: Settings) -> Plan:
         SetupError: no images, annotations that cannot be read, or results that would replace inputs.
     """
     from solo_bg.coco.dataset import Annotations, Labels
-    from solo_bg.disk.inputs import list_images
+    from solo_bg.disk.inputs import find_images
     from solo_bg.disk.output_names import output_names
 
-    images = list_images(settings.inputs, skip=[os.path.abspath(settings.out / style) for style in STYLES])
-    given = ', '.join(settings.inputs)
+    if launched_shard() and '-' in settings.inputs:
+        raise SetupError('torchrun and the list - exclude each other: each process would get a part; use @list.txt')
+    listing = find_images(settings.inputs, [os.path.abspath(settings.out / style) for style in STYLES], STYLES)
+    images, given = listing.images, ', '.join(settings.inputs)
     if not any(os.path.lexists(image.path) for image in images):
-        raise SetupError(f'no images in {given}; expected image files, folders of them, or @list.txt')
+        raise SetupError(listing.why_nothing(settings.inputs))
+    for note in listing.notes():
+        log.warning('%s', note)
     annotations = Annotations.from_file(settings.ann) if settings.ann else None
     images, matches, unmatched = match(images, annotations)
     images = images[: settings.limit]

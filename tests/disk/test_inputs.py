@@ -1,7 +1,10 @@
+import io
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import features
 
 from solo_bg.disk import inputs
 from solo_bg.disk.output_names import output_names
@@ -22,7 +25,7 @@ def shown(given):
 def test_folders_are_searched_for_images_of_any_case(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     touch(tmp_path, 'in/b.JPG', 'in/a.png', 'in/deep/er/c.Tiff', 'in/notes.txt', 'in/.hidden', 'in/d.webp', 'in/e.gif')
-    assert shown(['in']) == ['in/a.png', 'in/b.JPG', 'in/d.webp', 'in/deep/er/c.Tiff']
+    assert shown(['in']) == ['in/a.png', 'in/b.JPG', 'in/d.webp', 'in/deep/er/c.Tiff', 'in/e.gif']
     assert [image.below.as_posix() for image in inputs.list_images(['in/deep'])] == ['er/c.Tiff']
 
 
@@ -146,3 +149,86 @@ def test_a_folder_that_cannot_be_entered_is_listed(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'scandir', scandir)
     found = [image.shown for image in inputs.list_images([str(tmp_path / 'in')])]
     assert found == [f'{tmp_path}/in/a.png', f'{tmp_path}/in/locked']
+
+
+def find(given, **options):
+    return inputs.find_images([str(item) for item in given], **options)
+
+
+def test_metadata_of_macos_is_skipped_and_what_is_left_out_is_counted(tmp_path):
+    touch(tmp_path, 'in/a.png', 'in/._a.png', 'in/.DS_Store', 'in/b.txt', 'in/x/c.TXT', 'in/d.mp4', 'in/README')
+    listing = find([tmp_path / 'in', tmp_path / 'in/x'])
+    assert [image.below.as_posix() for image in listing.images] == ['a.png']
+    said = '5 files in the folders are not read: 2 .txt, 1 without suffix, 1 ._* (of macOS), 1 .mp4'
+    assert listing.notes() == [said]
+    assert find([tmp_path / 'in/a.png']).notes() == []
+    assert [image.path.name for image in find([tmp_path / 'in/._a.png']).images] == ['._a.png']
+
+
+def test_gif_avif_and_heic_are_listed_where_they_can_be_read(tmp_path, monkeypatch):
+    touch(tmp_path, 'a.gif', 'b.avif', 'c.heic', 'd.HEIF', 'e.jfif')
+    everything = inputs.SUFFIXES | set(inputs.OPTIONAL_SUFFIXES)
+    monkeypatch.setattr(inputs, 'readable_suffixes', lambda: everything)
+    assert len(find([tmp_path]).images) == 5 and find([tmp_path]).notes() == []
+    monkeypatch.setattr(inputs, 'readable_suffixes', lambda: inputs.SUFFIXES)
+    listing = find([tmp_path])
+    assert [image.path.name for image in listing.images] == ['a.gif', 'e.jfif']
+    needs = '1 .avif (needs Pillow 11.3 or newer), 1 .heic (needs pillow-heif), 1 .heif (needs pillow-heif)'
+    assert listing.notes() == [f'3 files in the folders are not read: {needs}']
+
+
+def test_readable_suffixes_are_those_of_installed_libraries(monkeypatch):
+    read = inputs.readable_suffixes.__wrapped__
+    monkeypatch.setattr(inputs, 'find_spec', lambda name: None)
+    assert not {'.heic', '.heif'} & read() and read() >= inputs.SUFFIXES
+    monkeypatch.setattr(inputs, 'find_spec', lambda name: name)
+    assert {'.heic', '.heif'} <= read()
+    assert ('.avif' in read()) == features.check('avif')
+
+
+@pytest.mark.parametrize('shard', ['', '-00001-of-00004'])
+def test_results_of_an_earlier_run_in_another_folder_are_no_inputs(tmp_path, shard):
+    earlier = [f'in/deep/out/{name}' for name in (f'run{shard}.json', f'manifest{shard}.jsonl')]
+    touch(tmp_path, 'in/a.png', 'in/deep/out/eliminated/a.png', 'in/deep/out/mine.png', 'in/mask/b.png', *earlier)
+    listing = find([tmp_path / 'in'], results=('eliminated', 'mask'))
+    assert [image.below.as_posix() for image in listing.images] == ['a.png', 'deep/out/mine.png', 'mask/b.png']
+    assert f'results of earlier runs are not read as images: {tmp_path}/in/deep/out' in listing.notes()
+    given = find([tmp_path / 'in/deep/out/eliminated'], results=('eliminated', 'mask'))
+    assert [image.below.as_posix() for image in given.images] == ['a.png']
+
+
+def test_a_pattern_in_quotes_is_expanded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, 'in/a.jpg', 'in/b.jpg', 'in/c.png', 'in/x/d.jpg', '[1].jpg')
+    assert shown(['in/*.jpg']) == ['in/a.jpg', 'in/b.jpg']
+    assert shown(['in/**/*.jpg']) == ['in/a.jpg', 'in/b.jpg', 'in/x/d.jpg']
+    assert shown(['[1].jpg']) == ['[1].jpg']  # such a file exists
+    with pytest.raises(SetupError, match=r'in/\*\.bmp matches no file'):
+        shown(['in/*.bmp'])
+
+
+def test_urls_are_refused(tmp_path):
+    for url in ('https://example.com/a.jpg', 's3://bucket/a.jpg', 'file:///a.jpg'):
+        with pytest.raises(SetupError, match=f'{url} is a URL, and URLs are not read; download'):
+            shown([url])
+
+
+def test_a_list_from_standard_input(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, 'in/a.png', 'b.jpg')
+    monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(b'in\n\n b.jpg\r\n')))
+    assert shown(['-']) == ['b.jpg', 'in/a.png']
+
+
+def test_why_there_is_nothing_to_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, 'in/notes.txt')
+    expected = '; expected image files, folders of them, or @list.txt'
+    for given, said in (
+        (['nosuch.jpg'], 'nosuch.jpg does not exist'),
+        (['1.jpg', '2.jpg', '3.jpg', '4.jpg'], '1.jpg, 2.jpg, 3.jpg and 1 more do not exist'),
+        (['in'], 'no images in in (1 file in the folders is not read: 1 .txt)'),
+        (['in', 'nosuch.jpg'], 'no images in in, nosuch.jpg (nosuch.jpg does not exist; 1 file in the folders is not'),
+    ):
+        message = find(given).why_nothing(given)
+        assert message.startswith(said) and message.endswith(expected)

@@ -1,17 +1,21 @@
 import contextlib
 import os
+import shutil
+import struct
+import sys
 from pathlib import Path
 
 import awkward
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+import tifffile
+from PIL import Image, ImageFile, ImageOps
 
-from solo_bg.disk import decode, read
+from solo_bg.disk import header, read
 from solo_bg.errors import ImageError
 
-READABLE, BROKEN = awkward.readable(), awkward.broken()
+READABLE, BROKEN, NOT_IMAGES = awkward.readable(), awkward.broken(), awkward.not_images()
 
 
 @pytest.mark.parametrize('name', READABLE)
@@ -25,11 +29,13 @@ def test_right_pixels(tmp_path, name):
 
 
 @pytest.mark.parametrize('name', BROKEN)
-def test_broken_images_are_errors(tmp_path, name):
+def test_broken_images_are_errors(tmp_path, name, capfd):
+    """And the decoders print nothing."""
     path = tmp_path / name
     path.write_bytes(BROKEN[name])
     with pytest.raises(ImageError):
         read.read_image(path)
+    assert capfd.readouterr() == ('', '')
 
 
 def test_what_cannot_be_opened_says_why(tmp_path):
@@ -61,8 +67,7 @@ BOMBS = awkward.bombs()
 @pytest.mark.parametrize('name', BOMBS)
 def test_bombs_are_refused_from_their_header(tmp_path, name, recwarn, monkeypatch):
     """Without a warning of Pillow's, whose own limit stays as it is, and without decoding."""
-    monkeypatch.setattr(decode, 'decode_with_opencv', None)
-    monkeypatch.setattr(decode, 'decode_with_pillow', None)
+    monkeypatch.setattr(ImageFile.ImageFile, 'load_prepare', None)
     (tmp_path / name).write_bytes(BOMBS[name])
     before = Image.MAX_IMAGE_PIXELS
     with pytest.raises(ImageError, match=r'is (\d+)x\1, \d+ pixels; at most 100000000 are read \(--max-pixels\)'):
@@ -92,12 +97,78 @@ def test_images_over_the_limit_do_not_count_in_the_mean(tmp_path):
     assert read.mean_colour([tmp_path / 'a.png', tmp_path / 'b.png'], max_pixels=16) == (10, 10, 10)
 
 
-def test_what_pillow_has_no_header_of_is_refused_though_opencv_reads_it(tmp_path):
-    """Nobody could say how large it would become."""
-    cv2.imwrite(str(tmp_path / 'a.tif'), np.zeros((4, 4, 3), np.float32))
-    assert cv2.imread(str(tmp_path / 'a.tif'), cv2.IMREAD_UNCHANGED) is not None
-    with pytest.raises(ImageError, match='unknown pixel mode'):
-        read.read_image(tmp_path / 'a.tif')
+@pytest.mark.parametrize(
+    ('dtype', 'said'), [('float32', '32-bit floating-point'), ('uint32', '32-bit'), ('int8', '8-bit signed')]
+)
+def test_a_tiff_that_is_not_supported_is_not_called_truncated(tmp_path, dtype, said):
+    for shape, samples in (((4, 5), 1), ((4, 5, 3), 3)):
+        tifffile.imwrite(tmp_path / 'a.tif', np.zeros(shape, dtype), photometric='rgb' if samples > 1 else 'minisblack')
+        with pytest.raises(
+            ImageError, match=rf'a\.tif is a TIFF of {samples} x {said} samples .* not supported'
+        ) as error:
+            read.read_image(tmp_path / 'a.tif')
+        assert 'truncated' not in str(error.value)
+
+
+@pytest.mark.parametrize('name', [name for name in NOT_IMAGES if not name.endswith('.tif')])
+def test_what_is_not_an_image_is_named(tmp_path, name):
+    (tmp_path / 'a.jpg').write_bytes(NOT_IMAGES[name][0])
+    with pytest.raises(ImageError, match=f'a.jpg {NOT_IMAGES[name][1]}'):
+        read.read_image(tmp_path / 'a.jpg')
+
+
+def test_real_archives_are_named(tmp_path):
+    (tmp_path / 'a.txt').write_text('text')
+    for kind in ('zip', 'tar', 'gztar', 'bztar', 'xztar'):
+        path = shutil.make_archive(str(tmp_path / 'archive'), kind, tmp_path, 'a.txt')
+        with pytest.raises(ImageError, match='is an archive; expected an image'):
+            read.read_image(Path(path))
+
+
+def test_heic_is_read_where_pillow_heif_is_installed(tmp_path, monkeypatch):
+    pillow_heif = pytest.importorskip('pillow_heif')
+    rgb = awkward.to_pillow(awkward.photo(64, 96))
+    for orientation in (1, 6):
+        pillow_heif.from_pillow(rgb).save(tmp_path / 'a.heic', quality=100, exif=awkward.exif_of(orientation).tobytes())
+        wanted = awkward.as_bgr(ImageOps.exif_transpose(awkward.with_orientation(rgb, orientation)))
+        found = read.read_image(tmp_path / 'a.heic')
+        assert found.shape == wanted.shape and np.abs(found.astype(int) - wanted).mean() < 4
+    monkeypatch.setitem(sys.modules, 'pillow_heif', None)
+    with pytest.raises(ImageError, match='is a HEIC image; install pillow-heif to read it'):
+        read.read_image(tmp_path / 'a.heic')
+
+
+def test_an_orientation_counts_though_the_rest_of_exif_cannot_be_written_anew(tmp_path):
+    """Where `ImageOps.exif_transpose` fails after it has turned the image."""
+    exif = awkward.exif_of(6).tobytes()
+    one_tag = exif[exif.index(b'MM') :] if b'MM' in exif else exif[exif.index(b'II') :]
+    order = '>' if one_tag[:2] == b'MM' else '<'
+    fields = struct.pack(f'{order}HHHIHH', 2, 0x0112, 3, 1, 6, 0) + struct.pack(f'{order}HHII', 0x0201, 4, 1, 2**32 - 1)
+    broken = b'Exif\0\0' + one_tag[:8] + fields + bytes(4)
+    rgb = awkward.to_pillow(awkward.photo())
+    for name, kind in (('a.jpg', 'JPEG'), ('a.png', 'PNG'), ('a.webp', 'WEBP')):
+        (tmp_path / name).write_bytes(awkward.save(rgb, kind, exif=broken))
+        assert read.read_image(tmp_path / name).shape == (56, 40, 3)
+
+
+def test_a_large_jpeg_is_read_beyond_the_part_that_holds_its_header(tmp_path, monkeypatch):
+    monkeypatch.setattr(header, 'HEADER_BYTES', 2000)
+    for name in ('rgb.jpg', 'stereo.jpg', 'animated_gif.jpg', 'a_ppm.png'):
+        data, wanted, tolerance = READABLE[name]
+        assert len(data) > 2000, name
+        (tmp_path / name).write_bytes(data)
+        assert np.abs(read.read_image(tmp_path / name).astype(int) - wanted).max() <= tolerance
+    junk = b'\xff\xd8' + bytes(3000) + READABLE['rgb.jpg'][0][2:]
+    (tmp_path / 'junk.jpg').write_bytes(junk)
+    with pytest.raises(ImageError, match='is not an image'):
+        read.read_image(tmp_path / 'junk.jpg')
+
+
+def test_jpegs_have_the_pixels_that_opencv_and_mmdet_read(tmp_path):
+    for name in ('rgb.jpg', 'progressive.jpg', 'halved_colours.jpg', 'restarts.jpg', 'grey.jpg', 'exif6.jpg'):
+        data = READABLE[name][0]
+        (tmp_path / name).write_bytes(data)
+        np.testing.assert_array_equal(read.read_image(tmp_path / name), cv2.imdecode(np.frombuffer(data, np.uint8), 1))
 
 
 def test_a_pipe_is_refused_at_once(tmp_path):
