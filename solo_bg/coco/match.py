@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from solo_bg.coco.check import Entry, plain_path
 
-A, B = TypeVar('A', bound=Hashable), TypeVar('B', bound=Hashable)
+A = TypeVar('A', bound=Hashable)
+B = TypeVar('B', bound=Hashable)
 
 
 @dataclass(frozen=True)

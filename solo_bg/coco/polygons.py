@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -30,18 +32,17 @@ def rings_of(mask: NDArray[np.bool_]) -> list[Ring]:
         return []
     # with four pixels for each, an outline from centre to centre passes by every corner of the given pixels
     double = mask.astype(np.uint8).repeat(2, 0).repeat(2, 1)
-    contours, (hierarchy,) = cv2.findContours(double, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    rings: dict[int, Ring] = {}
-    for index, (_, _, _, parent) in enumerate(hierarchy):  # of a part -1, of a hole its part
-        if parent < 0:
-            rings[index] = without_straight_points(corners_of(contours[index]))
-    for index, (_, _, _, parent) in enumerate(hierarchy):
+    contours, hierarchy = cv2.findContours(double, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    outlines = [without_straight_points(corners_of(contour)) for contour in contours]
+    parents: list[int] = hierarchy[0, :, 3].tolist()  # -1 for a part, and the number of its part for a hole
+    rings = {index: outlines[index] for index, parent in enumerate(parents) if parent < 0}
+    for index, parent in enumerate(parents):
         if parent >= 0:
-            rings[parent] = connect(rings[parent], without_straight_points(corners_of(contours[index])))
+            rings[parent] = connect(rings[parent], outlines[index])
     return list(rings.values())
 
 
-def corners_of(contour: NDArray[np.int32]) -> Ring:
+def corners_of(contour: NDArray[Any]) -> Ring:
     """Pixels of a contour, (P, 1, 2), in an image of twice the size, as the corners that they touch."""
     return (contour[:, 0].astype(np.int64) + 1) // 2
 

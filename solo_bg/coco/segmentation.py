@@ -87,7 +87,9 @@ def outline_of_polygons(annotation: Entry, size: tuple[int, int]) -> Outline:
     """Polygons that reach far outside the image are cut, since pycocotools walks along them point by point."""
     height, width = size
     given = [np.asarray(polygon, float) for polygon in annotation['segmentation']]
-    polygons = [one.reshape(-1, 2) for one in given if one.ndim == 1 and len(one) >= 6 and len(one) % 2 == 0]
+    polygons: list[Points] = [
+        one.reshape(-1, 2) for one in given if one.ndim == 1 and len(one) >= 6 and len(one) % 2 == 0
+    ]
     if not polygons:
         raise Unusable(f'has a polygon of {given[0].size} numbers; expected x and y of three points or more')
     points = np.concatenate(polygons)

@@ -16,7 +16,8 @@ from solo_bg.runs.settings import Settings
 from solo_bg.runs.shards import Shard, launched_shard
 
 if TYPE_CHECKING:
-    from solo_bg.coco.dataset import Annotations, Labels, Matches
+    from solo_bg.coco.dataset import Annotations, Labels
+    from solo_bg.coco.match import Matches
     from solo_bg.disk.inputs import ImageFile
     from solo_bg.options import Options
     from solo_bg.sources.base import Source

@@ -23,7 +23,7 @@ def check(masks):
             np.testing.assert_array_equal(decode(shape, mask.shape), mask)
 
 
-@pytest.mark.parametrize('size', [(3, 4), (5, 2), (1, 6)])
+@pytest.mark.parametrize('size', [(3, 3), (5, 2), (1, 6)])
 def test_every_small_mask_comes_back(size):
     """With all its holes, parts, and parts that touch at a corner."""
     count = size[0] * size[1]
