@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from solo_bg.models import mmcv_ops
+from solo_bg.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from solo_bg.core.detections import to_detections
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from solo_bg.sources.base import InputImage, Source
     from solo_bg.sources.base import InputImage as Picture
 
-__version__ = '0.1.0'
+
 __all__ = [
     'ImageError',
     'InputImage',

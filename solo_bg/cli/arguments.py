@@ -10,7 +10,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NoReturn
 
-import solo_bg
 from solo_bg import bundled
 from solo_bg.disk.formats import FORMATS, MAX_PIXELS, SUFFIXES
 from solo_bg.draw.fills import COLOUR, FILLS, GIVEN
@@ -19,6 +18,7 @@ from solo_bg.errors import SetupError
 from solo_bg.runs.settings import Settings
 from solo_bg.runs.shards import WHOLE, Shard
 from solo_bg.sources import SOURCES, choose_source
+from solo_bg.version import __version__
 
 MIX_PART = re.compile(r'(.+?):(\d*\.?\d+)(?:,|$)')  # a fill and its weight
 KEY_VALUE = re.compile(r'[A-Za-z_][\w.\-]*=')
@@ -196,7 +196,7 @@ def add_progress(option: Callable[..., argparse.Action]) -> None:
     option('--batch-size', type=count, metavar='N', help=batches)
     workers = 'threads that read and write images (default: one for each core)'
     option('--workers', type=count, default=os.cpu_count() or 1, metavar='N', help=workers)
-    option('--version', action='version', version=f'solo_bg {solo_bg.__version__}')
+    option('--version', action='version', version=f'solo_bg {__version__}')
 
 
 def add_expert(option: Callable[..., argparse.Action]) -> None:

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
-import solo_bg
 from solo_bg.coco.check import Entry
 from solo_bg.coco.polygons import polygons
 from solo_bg.coco.rle import as_segmentation, runs_of
 from solo_bg.core.instances import Instances
+from solo_bg.version import __version__
 
 
 def pseudo_labels(class_names: Sequence[str]) -> Entry:
     """The data set without its images and annotations, whose ids `number` gives. Equal runs give equal data sets."""
     ids = category_ids(class_names)
     return {
-        'info': {'description': 'Instances that a model found', 'contributor': f'solo_bg {solo_bg.__version__}'},
+        'info': {'description': 'Instances that a model found', 'contributor': f'solo_bg {__version__}'},
         'licenses': [],
         'categories': [{'id': ids[label], 'name': name} for label, name in enumerate(class_names)],
     }

@@ -12,11 +12,11 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import solo_bg
 from solo_bg.disk.inputs import list_images
 from solo_bg.disk.read import digest
 from solo_bg.draw.backgrounds import Colour, Mix
 from solo_bg.sources import choose_source
+from solo_bg.version import __version__
 
 if TYPE_CHECKING:
     from solo_bg.draw.fills import Fill
@@ -38,7 +38,7 @@ def describe(settings: Settings, source: Source, options: Options) -> dict[str, 
 
     name, _ = choose_source(settings.source, settings.config)
     depends = {
-        'solo_bg': solo_bg.__version__,
+        'solo_bg': __version__,
         'source': {'name': name, **source.describe()},
         'options': {one.name: getattr(options, one.name) for one in fields(options) if one.name not in LEFT_OUT},
         'fill': describe_fills(settings, options.fill),
@@ -46,7 +46,7 @@ def describe(settings: Settings, source: Source, options: Options) -> dict[str, 
     }
     return {
         'command': sys.argv,
-        'versions': {'solo_bg': solo_bg.__version__, 'torch': torch.__version__, 'mmdet': installed_mmdet()},
+        'versions': {'solo_bg': __version__, 'torch': torch.__version__, 'mmdet': installed_mmdet()},
         'device': source.device,
         'threads': torch.get_num_threads(),
         'workers': options.workers,
