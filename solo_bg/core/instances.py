@@ -1,38 +1,48 @@
-"""The one noun: `Instances`, what every mask source returns and every picture style takes."""
+"""`Instances`: what every mask source returns and every picture style takes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+import copy
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from solo_bg.core import masks as mask_ops
 from solo_bg.core.crops import Crops
+from solo_bg.core.lazy import lazy
 from solo_bg.core.masks import Box
-
-if TYPE_CHECKING:
-    pass
+from solo_bg.errors import ImageError
 
 
 class Instances:
     """The instances of one image, in the order given (a detector gives the best score first).
 
-    Validated when made, never changed afterwards, indexed like an array. Each mask is held as a box and its crop, a
-    view of the dense masks where those were given; dense masks are built when asked for. A detector's large crops are
-    held a bit a pixel (`Crops`).
+    Validated when made, never changed afterwards, indexed like an array. Each mask is held as a box and its crop. The
+    crops are views of the dense masks where those were given; a detector's large crops are packed (`Crops`). Dense
+    masks are built when they are asked for. Labels, scores and boxes are also kept on the host, so that choosing some
+    instances does not wait for the device.
 
     Args:
         masks: bool (N, H, W).
-        labels: int64 (N,), an index into `class_names` each.
+        labels: int64 (N,), indices into `class_names`.
         scores: float32 (N,), finite.
-        class_names: of all classes the source knows; may be empty, then a label is called by its number.
+        class_names: all classes that the source knows. Where it is empty, a label is named by its number.
+
+    Attributes:
+        size: height and width of the image.
+        alpha: uint8 (H, W), the opacity of the foreground, or None. `with_alpha` sets it. `union` is `alpha > 127`.
+        margin: how many pixels `foreground` reaches beyond `union`. `grow` sets it.
+        host_labels: `labels` as numbers.
 
     Raises:
         ValueError: a shape, a type or a length does not fit; the message says what was given.
+        ImageError: a score is NaN or infinite.
     """
+
+    host_labels: list[int]
 
     def __init__(self, masks: Tensor, labels: Tensor, scores: Tensor, class_names: Sequence[str] = ()) -> None:
         if masks.ndim != 3 or masks.dtype != torch.bool:
@@ -50,25 +60,23 @@ class Instances:
         scores: Tensor,
         class_names: Sequence[str] = (),
     ) -> Instances:
-        """Instances whose boxes are known: no dense masks are made.
+        """Instances whose boxes are known. No dense masks are made.
 
         Args:
-            boxes: int64 (N, 4), xyxy, half open, inside the image, each the smallest around its mask.
-            crops: bool (h, w) each, of its box's size. `Crops` stay packed.
+            boxes: int64 (N, 4), xyxy, half-open, inside the image. Each is the smallest box around its mask.
+            crops: N tensors, bool (h, w), each of its box's size. `Crops` stay packed.
             size: height and width of the image.
         """
         self = cls.__new__(cls)
         boxes = boxes.long()
-        self._set(labels, scores, class_names, size, len(crops), boxes.device)
-        host_boxes: list[Box] = [tuple(box) for box in boxes.tolist()]
+        host_boxes = self._set(labels, scores, class_names, size, len(crops), boxes.device, boxes)
         crops = crops if isinstance(crops, Crops) else Crops(crops)
         for (x0, y0, x1, y1), crop in zip(host_boxes, crops.held, strict=True):
             if crop.dtype != torch.bool or tuple(crop.shape) != (y1 - y0, x1 - x0):
                 raise ValueError(f'crop {crop.dtype} {tuple(crop.shape)} does not fit the box {(x0, y0, x1, y1)}')
             if not (0 <= x0 <= x1 <= size[1] and 0 <= y0 <= y1 <= size[0]):
                 raise ValueError(f'box {(x0, y0, x1, y1)} reaches outside the image of height and width {size}')
-        self._dense = None
-        self.__dict__.update(boxes=boxes, host_boxes=host_boxes, crops=crops)  # the cached properties
+        self.__dict__.update(_dense=None, boxes=boxes, host_boxes=host_boxes, crops=crops)  # nothing left to compute
         return self
 
     @classmethod
@@ -85,27 +93,36 @@ class Instances:
         size: tuple[int, int],
         length: int,
         device: torch.device,
-    ) -> None:
+        boxes: Tensor | None = None,
+    ) -> list[Box]:
+        """Check and keep everything but the masks. Returns `boxes` on the host, brought there in the same transfer."""
         for name, value in (('labels', labels), ('scores', scores)):
             if tuple(value.shape) != (length,):
-                raise ValueError(f'{length} masks want {name} of shape ({length},), got {tuple(value.shape)}')
+                raise ValueError(f'{length} masks need {name} of shape ({length},), got {tuple(value.shape)}')
             if value.device != device:
                 raise ValueError(f'masks are on {device} and {name} on {value.device}; move them together')
         if labels.is_floating_point() and length:
             raise ValueError(f'labels must be whole numbers, got {labels.dtype}')
-        if not torch.isfinite(scores).all():
-            raise ValueError('scores must be finite, got NaN or infinity')
-        numbers: list[int] = labels.tolist()  # one transfer; `min` and `max` on the device would be two
-        if length and (min(numbers) < 0 or (class_names and max(numbers) >= len(class_names))):
-            raise ValueError(f'labels go from {min(numbers)} to {max(numbers)}, {len(class_names)} names given')
-        self.labels = labels.long()
-        self.scores = scores.float()
+        self.labels, self.scores = labels.long(), scores.float()
+        columns = [self.labels[:, None], self.scores[:, None], *([] if boxes is None else [boxes])]
+        numbers = torch.cat([column.double() for column in columns], 1).tolist()
+        if not all(math.isfinite(row[1]) for row in numbers):
+            raise ImageError(
+                'scores must be finite, got NaN or infinity: broken weights, or a precision that overflows'
+            )
+        self.host_labels = [int(row[0]) for row in numbers]
+        low, high = min(self.host_labels, default=0), max(self.host_labels, default=-1)
+        if low < 0 or (class_names and high >= len(class_names)):
+            raise ValueError(f'labels go from {low} to {high}, {len(class_names)} names given')
+        self._host_scores = torch.tensor([row[1] for row in numbers], dtype=torch.float32)
         self.class_names = tuple(class_names)
         self.size = (int(size[0]), int(size[1]))
+        self.alpha: Tensor | None = None
         self.margin = 0
+        return [(int(x0), int(y0), int(x1), int(y1)) for _, _, x0, y0, x1, y1 in numbers] if boxes is not None else []
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.host_labels)
 
     def __repr__(self) -> str:
         height, width = self.size
@@ -117,7 +134,7 @@ class Instances:
 
     @property
     def masks(self) -> Tensor:
-        """bool (N, H, W). Built anew each time where only boxes and crops are held: keep it if it is needed twice."""
+        """bool (N, H, W). Built at each call where only boxes and crops are held: keep it if you need it twice."""
         if self._dense is not None:
             return self._dense
         dense = torch.zeros(len(self), *self.size, dtype=torch.bool, device=self.device)
@@ -125,77 +142,110 @@ class Instances:
             mask[y0:y1, x0:x1] = crop
         return dense
 
-    @cached_property
+    @lazy
     def boxes(self) -> Tensor:
-        """int64 (N, 4), xyxy in pixels, half open, computed from the masks; (0, 0, 0, 0) for an empty mask."""
+        """int64 (N, 4), xyxy in pixels, half-open, computed from the masks; (0, 0, 0, 0) for an empty mask."""
         return mask_ops.boxes_of(self.masks)
 
-    @cached_property
+    @lazy
     def host_boxes(self) -> list[Box]:
         """`boxes` as numbers, for slicing."""
         return [tuple(box) for box in self.boxes.tolist()]
 
-    @cached_property
+    @lazy
     def crops(self) -> Crops:
-        """Each mask cut to its box, bool (h, w). A large one is unpacked each time it is read."""
+        """The masks cut to their boxes, bool (h, w). A packed one is unpacked each time it is read."""
         return Crops(mask[y0:y1, x0:x1] for mask, (x0, y0, x1, y1) in zip(self.masks, self.host_boxes, strict=True))
 
-    @cached_property
-    def owner_map(self) -> Tensor:
-        """int16 (H, W): the index of the instance that is drawn last at each pixel, -1 on background."""
-        return mask_ops.owner_map(self.crops, self.host_boxes, self.size, self.device)
+    @lazy
+    def _dense_on_gpu(self) -> Tensor:
+        return self.masks
 
-    @cached_property
+    def _layers(self) -> Iterator[mask_ops.Layer]:
+        """All masks, in as few calls as pay on the device: together on a GPU where they are small, else one by one."""
+        if mask_ops.together(len(self), self.size, self.device):
+            yield slice(0, len(self)), (0, 0, self.size[1], self.size[0]), self._dense_on_gpu
+        else:
+            for index, (crop, box) in enumerate(zip(self.crops, self.host_boxes, strict=True)):
+                yield slice(index, index + 1), box, crop[None]
+
+    @lazy
+    def owner_map(self) -> Tensor:
+        """int16 (H, W): the index of the instance on top at each pixel, which is drawn last; -1 on background."""
+        return mask_ops.owner_map(self._layers(), len(self), self.size, self.device)
+
+    @lazy
     def union(self) -> Tensor:
         """bool (H, W): where any instance is. Its complement is the background."""
         return self.owner_map >= 0
 
-    @cached_property
+    @lazy
     def foreground(self) -> Tensor:
         """bool (H, W): the pixels that stay: the union and a margin around it."""
         return mask_ops.dilate(self.union, self.margin)
 
-    @cached_property
+    @lazy
     def _counts(self) -> tuple[Tensor, Tensor]:
-        return mask_ops.count_rows_and_columns(self.crops, self.host_boxes, self.size, self.device)
+        return mask_ops.count_rows_and_columns(self._layers(), len(self), self.size, self.device)
 
-    @cached_property
+    @lazy
     def areas(self) -> Tensor:
         """int64 (N,), in pixels."""
         return self._counts[0].sum(1)
 
-    @cached_property
+    @lazy
     def centres(self) -> Tensor:
         """Centres of mass, float64 (N, 2) as (x, y) in pixels; NaN for an empty mask."""
         return mask_ops.centres_of_mass(*self._counts)
 
-    @cached_property
+    @lazy
     def names(self) -> list[str]:
         """The class name of each instance."""
-        labels: list[int] = self.labels.tolist()
-        return [self.class_names[label] if self.class_names else str(label) for label in labels]
+        return [self.class_names[label] if self.class_names else str(label) for label in self.host_labels]
 
     def count_by_class(self) -> dict[str, int]:
-        """Class name -> number of instances, in the order of the names."""
+        """Class name -> number of instances, in alphabetical order."""
         return {name: self.names.count(name) for name in sorted(set(self.names))}
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Instances:
-        """The chosen instances, in the chosen order: a number, a slice, numbers, or bool (N,)."""
+        """The chosen instances, in the chosen order: a number, a slice, a list of numbers, or bool (N,).
+
+        `alpha` stays as it is where all instances are chosen. Where some are left out, it becomes 0 outside the chosen
+        masks, because the soft pixels around a mask may belong to an instance that is left out.
+        """
         if not isinstance(index, (int, slice)):
             index = torch.as_tensor(index, device='cpu')
             index = index if index.dtype == torch.bool else index.long()  # an empty list arrives as float
         chosen = torch.arange(len(self))[index].reshape(-1)
-        rows, crops = chosen.to(self.device, non_blocking=True), self.crops.choose(chosen.tolist())
-        some = Instances.from_crops(
-            self.boxes[rows], crops, self.size, self.labels[rows], self.scores[rows], self.class_names
+        rows = chosen.tolist()
+        if rows == list(range(len(self))):
+            return self
+        on_device = chosen.to(self.device, non_blocking=True)
+        some = self._like(
+            labels=self.labels[on_device],
+            scores=self.scores[on_device],
+            boxes=self.boxes[on_device],
+            crops=self.crops.choose(rows),
+            host_labels=[self.host_labels[row] for row in rows],
+            host_boxes=[self.host_boxes[row] for row in rows],
+            _host_scores=self._host_scores[chosen],
         )
-        some.margin = self.margin
+        if some.alpha is not None and len(set(rows)) < len(self):
+            some.alpha = some.alpha * some.union
         return some
 
-    def join(self, other: Instances) -> Instances:
-        """These, then the other's, of one image. Labels go by name: names that only the other has come after ours.
+    def _like(self, **changed: Any) -> Instances:
+        """Instances with these attributes, not checked again; the class names, size, alpha and margin stay."""
+        other = Instances.__new__(Instances)
+        kept = {name: getattr(self, name) for name in ('class_names', 'size', 'alpha', 'margin')}
+        other.__dict__.update({**kept, '_dense': None, **changed})
+        return other
 
-        Where one side alone has names, the other's are its labels' numbers.
+    def join(self, other: Instances) -> Instances:
+        """These, then the other's, of one image. Labels go by name; names that only the other has come after ours.
+
+        Where only one side has class names, the other side's labels are named by their numbers. The larger alpha wins;
+        masks without alpha are opaque. The margin is the larger one.
 
         Raises:
             ValueError: they are of images of different sizes.
@@ -206,26 +256,78 @@ class Instances:
         if ours or theirs:
             ours, theirs = ours or self.numbers(), theirs or other.numbers()
         names = {name: label for label, name in enumerate(dict.fromkeys((*ours, *theirs)))}
-        position = [names[name] for name in theirs]
-        labels = torch.tensor(position, device=self.device)[other.labels] if position else other.labels
-        return Instances.from_crops(
-            torch.cat([self.boxes, other.boxes]),
-            self.crops + other.crops,
-            self.size,
-            torch.cat([self.labels, labels]),
-            torch.cat([self.scores, other.scores]),
-            tuple(names),
+        renumbered = [names[name] for name in (*self.names, *other.names)] if names else None
+        labels = self.host_labels + other.host_labels if renumbered is None else renumbered
+        joined = self._like(
+            labels=torch.tensor(labels, dtype=torch.int64).to(self.device, non_blocking=True),
+            scores=torch.cat([self.scores, other.scores]),
+            boxes=torch.cat([self.boxes, other.boxes]),
+            crops=self.crops + other.crops,
+            host_labels=labels,
+            host_boxes=self.host_boxes + other.host_boxes,
+            _host_scores=torch.cat([self._host_scores, other._host_scores]),
+            class_names=tuple(names),
+            margin=max(self.margin, other.margin),
         )
+        if self.alpha is not None or other.alpha is not None:
+            joined.alpha = torch.maximum(self.opacity(), other.opacity())
+        return joined
 
     def numbers(self) -> tuple[str, ...]:
-        """Names for classes that have none: `0` and on, to the largest label."""
-        return tuple(map(str, range(int(self.labels.max()) + 1))) if len(self) else ()
+        """Names for classes that have none: `0`, `1` and so on, up to the largest label."""
+        return tuple(map(str, range(max(self.host_labels, default=-1) + 1)))
 
     def grow(self, margin: int) -> Instances:
         """The same instances with a `foreground` that reaches `margin` pixels beyond their union."""
-        grown = self[:]
+        grown = copy.copy(self)
+        grown.__dict__.pop('foreground', None)
         grown.margin = margin
         return grown
+
+    def named(self, class_names: Sequence[str]) -> Instances:
+        """The same instances with these names of all classes. Raises ValueError where a label has none."""
+        if max(self.host_labels, default=-1) >= len(class_names):
+            raise ValueError(f'labels go up to {max(self.host_labels)}, {len(class_names)} names given')
+        renamed = copy.copy(self)
+        renamed.__dict__.pop('names', None)
+        renamed.class_names = tuple(class_names)
+        return renamed
+
+    def opacity(self) -> Tensor:
+        """uint8 (H, W): `alpha`, or 255 on the union where there is no alpha."""
+        return self.union.to(torch.uint8) * 255 if self.alpha is None else self.alpha
+
+    def with_alpha(self, alpha: Tensor) -> Instances:
+        """The same instances with this opacity. Their masks change so that the union is `alpha > 127`.
+
+        Each mask loses the pixels where `alpha` is 127 or less. A pixel above 127 that is in no mask goes to the
+        instance whose pixels are nearest.
+
+        Args:
+            alpha: uint8 (H, W) on the instances' device.
+
+        Raises:
+            ValueError: another type, size or device, or opaque pixels where every mask is empty.
+        """
+        if alpha.dtype != torch.uint8 or tuple(alpha.shape) != self.size or alpha.device != self.device:
+            raise ValueError(
+                f'alpha must be uint8 {self.size} on {self.device}, got {alpha.dtype} {tuple(alpha.shape)} on '
+                f'{alpha.device}'
+            )
+        solid = alpha > 127
+        same = copy.copy(self) if torch.equal(solid, self.union) else self._fit(solid)
+        same.alpha = alpha
+        return same
+
+    def _fit(self, union: Tensor) -> Instances:
+        """The same instances, their masks changed so that together they cover `union`, bool (H, W), exactly."""
+        if not self.union.any() and union.any():
+            raise ValueError('alpha has pixels above 127, but the instances have no pixels that they could belong to')
+        gained = mask_ops.nearest_owner(self.owner_map).where(union & ~self.union, -1)
+        masks = torch.stack([mask & union | (gained == index) for index, mask in enumerate(self.masks)])
+        fitted = Instances(masks, self.labels, self.scores, self.class_names)
+        fitted.margin = self.margin
+        return fitted
 
     def select(self, score_thr: float = 0.0, classes: Iterable[str] | None = None) -> Instances:
         """Those with score > `score_thr` and, if `classes` are given, a name among them; the order stays.
@@ -233,13 +335,12 @@ class Instances:
         Raises:
             ValueError: a class that no instance can have; the message lists the known ones.
         """
-        keep = self.scores > score_thr
+        keep = self._host_scores > score_thr
         if classes is not None:
             classes, known = list(classes), self.class_names or tuple(self.names)
             if unknown := [name for name in classes if name not in known]:
                 raise ValueError(f'no class named {", ".join(unknown)}; the classes are {", ".join(known)}')
-            wanted = [name in classes for name in self.names]
-            keep = keep & torch.tensor(wanted, dtype=torch.bool, device=self.device)
+            keep = keep & torch.tensor([name in classes for name in self.names], dtype=torch.bool)
         return self[keep]
 
     def sort_by_area(self) -> Instances:
@@ -248,11 +349,14 @@ class Instances:
 
     def to(self, device: Any) -> Instances:
         """The same instances on another device."""
-        labels, scores = self.labels.to(device), self.scores.to(device)
-        if self._dense is not None:
-            moved = Instances(self._dense.to(device), labels, scores, self.class_names)
-        else:
-            crops, boxes = self.crops.to(device), self.boxes.to(device)
-            moved = Instances.from_crops(boxes, crops, self.size, labels, scores, self.class_names)
-        moved.margin = self.margin
-        return moved
+        target = torch.device(device)
+        if target == self.device:
+            return self
+        moved = {'labels': self.labels, 'scores': self.scores, 'boxes': self.boxes, 'alpha': self.alpha}
+        return self._like(
+            **{name: None if value is None else value.to(target) for name, value in moved.items()},
+            crops=self.crops.to(target),
+            host_labels=self.host_labels,
+            host_boxes=self.host_boxes,
+            _host_scores=self._host_scores,
+        )

@@ -1,4 +1,4 @@
-"""`Instances` out of every form of result that people hold. Recognised by shape, so that mmdet need not be imported."""
+"""Makes `Instances` of other libraries' results. Recognises them by their attributes, so mmdet is not imported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from solo_bg.core.masks import resize_masks
 
 
 def as_instances(result: Any, size: Sequence[int], class_names: Sequence[str] = ()) -> Instances:
-    """One image's result as `Instances` of an image of height and width `size`.
+    """Turn one image's result into `Instances` of an image of height and width `size`.
 
     Args:
         result: `Instances`; the original SOLO's `[(masks, labels, scores)]`, `None` or `[None]` (no instances);
@@ -23,7 +23,7 @@ def as_instances(result: Any, size: Sequence[int], class_names: Sequence[str] = 
             (n, 5) and a list of masks per class, each an array (H, W) or COCO's RLE; supervision's `Detections` with
             masks, whose class names are read, where a missing score counts as 1 and a missing class as 0.
         size: masks of another size are resized to it (bilinear, > 0.5).
-        class_names: of all classes. `Instances` that have names keep theirs.
+        class_names: names of all classes. `Instances` that have names keep theirs.
 
     Raises:
         TypeError: the result has none of these forms.
@@ -37,7 +37,7 @@ def as_instances(result: Any, size: Sequence[int], class_names: Sequence[str] = 
         return Instances.empty(size, class_names)
     if isinstance(result, Instances):
         if result.size == size:
-            return result if result.class_names or not class_names else named(result, class_names)
+            return result if result.class_names or not class_names else result.named(class_names)
         parts = result.masks, result.labels, result.scores
         class_names = result.class_names or class_names
     elif hasattr(result, 'xyxy') and hasattr(result, 'class_id'):
@@ -65,15 +65,8 @@ def as_instances(result: Any, size: Sequence[int], class_names: Sequence[str] = 
     )
 
 
-def named(instances: Instances, class_names: Sequence[str]) -> Instances:
-    """The same instances, their labels named."""
-    return Instances.from_crops(
-        instances.boxes, instances.crops, instances.size, instances.labels, instances.scores, class_names
-    )
-
-
 def flatten_classes(bbox_results: Sequence[Any], segm_results: Any) -> tuple[list[Any], Tensor, Tensor]:
-    """mmdet 2's lists per class as masks, labels and scores, class after class."""
+    """Turn mmdet 2's lists, one for each class, into masks, labels and scores."""
     if isinstance(segm_results, tuple):  # Mask Scoring R-CNN: masks and their own scores
         segm_results = segm_results[0]
     counts = [len(boxes) for boxes in bbox_results]
@@ -86,7 +79,7 @@ def flatten_classes(bbox_results: Sequence[Any], segm_results: Any) -> tuple[lis
 
 
 def stack_masks(masks: Any, size: tuple[int, int]) -> Tensor:
-    """Masks as a tensor, an array, or a list of arrays or RLEs -> bool (N, h, w); none -> (0, H, W) of `size`."""
+    """A tensor, an array, or a list of arrays or RLEs -> bool (N, h, w); an empty list -> (0, H, W) of `size`."""
     if isinstance(masks, Tensor):
         return masks if masks.dtype == torch.bool else masks > 0.5
     if len(masks) == 0:

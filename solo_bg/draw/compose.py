@@ -1,4 +1,4 @@
-"""Pure tensors: an image and its instances -> a picture, on the device where the instances are."""
+"""Draws pictures of an image and its instances, on the instances' device."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from solo_bg.core.instances import Instances
+from solo_bg.core.transfer import upload
 
 AnyImage = TypeVar('AnyImage', NDArray[np.uint8], Tensor)
 
 
 def eliminate_background(image: AnyImage, instances: Instances) -> AnyImage:
-    """The image with every pixel outside the union of the masks exactly 0 and every other pixel untouched.
+    """Set every pixel outside the union of the masks to exactly 0 and leave every other pixel untouched.
 
     Args:
-        image: uint8 (H, W, 3), BGR or any other order. An array gives an array. A tensor gives a tensor on its device.
+        image: uint8 (H, W, 3), channels in any order. An array gives an array; a tensor gives a tensor on its device.
         instances: of an image of this height and width.
 
     Raises:
@@ -44,13 +45,11 @@ def replace_background(image: Tensor, foreground: Tensor, background: Tensor) ->
 
 
 def colourise(image: Tensor, instances: Instances) -> Tensor:
-    """Instances half colour, half image, truncated; the first given on top; the background 0. uint8 (H, W, 3).
-
-    Rules 1 to 5 of `show_result_ins`, but for the letters.
-    """
+    """The picture of `show_result_ins` without the names, uint8 (H, W, 3): instances half colour, half image, rounded
+    down; the first instance on top; the background 0."""
     check_image(image, instances.size)
     owner = instances.owner_map
-    palette = torch.cat([torch.zeros(1, 3, dtype=torch.uint8), colours(len(instances))]).to(image.device)
+    palette = upload(torch.cat([torch.zeros(1, 3, dtype=torch.uint8), colours(len(instances))]), image.device)
     paint = palette.index_select(0, (owner + 1).int().flatten()).view_as(image)
     common = image & paint
     paint.bitwise_xor_(image).bitwise_right_shift_(1).add_(common)  # (image + paint) // 2 within eight bits, in place
@@ -59,8 +58,8 @@ def colourise(image: Tensor, instances: Instances) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def colours(count: int) -> Tensor:
-    """One colour an instance, uint8 (count, 3): each its own draw from NumPy's legacy generator seeded 42, as SOLO's
-    function does. (One draw of (count, 3) gives other numbers.)"""
+    """One colour for each instance, uint8 (count, 3). As in SOLO's function, each is a draw of its own from NumPy's
+    legacy generator with seed 42; a single draw of (count, 3) would give other numbers."""
     random = np.random.RandomState(42)
     drawn = [random.randint(0, 256, (1, 3), dtype=np.uint8) for _ in range(count)]
     return torch.from_numpy(np.concatenate(drawn) if drawn else np.zeros((0, 3), np.uint8))
@@ -82,9 +81,17 @@ def labels(image: Tensor, instances: Instances) -> Tensor:
 
 
 def cutout(image: Tensor, instances: Instances) -> Tensor:
-    """Style: the image with what stays as alpha (0 or 255), uint8 (H, W, 4), BGRA; colours untouched."""
+    """Style: the image with its opacity, uint8 (H, W, 4), BGRA; colours untouched.
+
+    The opacity is the instances' alpha. Where they have none it is 255 on the foreground and 0 elsewhere. A margin
+    around the union is opaque.
+    """
     check_image(image, instances.size)
-    return torch.cat([image, mask(image, instances)[..., None]], 2)
+    if instances.alpha is None:
+        opacity = mask(image, instances)
+    else:
+        opacity = instances.alpha.masked_fill(instances.foreground & ~instances.union, 255)
+    return torch.cat([image, opacity[..., None]], 2)
 
 
 def check_image(image: Tensor, size: tuple[int, ...]) -> None:

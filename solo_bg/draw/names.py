@@ -1,13 +1,17 @@
-"""Class names at the centres of mass: letters by OpenCV on the host, laid over the picture on its device."""
+"""Draws class names at the centres of mass. OpenCV renders the letters on the host; the device draws them."""
 
 from __future__ import annotations
+
+import math
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from solo_bg.core.instances import Instances
+from solo_bg.core.transfer import upload
 from solo_bg.draw.compose import colourise
 
 FONT, SCALE, MARGIN = cv2.FONT_HERSHEY_COMPLEX, 0.3, 4
@@ -21,32 +25,45 @@ def overlay(image: Tensor, instances: Instances) -> Tensor:
 def write_names(picture: Tensor, instances: Instances) -> Tensor:
     """Write each instance's class name in white, in place.
 
-    Drawing goes from the last instance to the first, and what is drawn later covers a name; so a letter of instance k
-    shows where the owner is k or comes after k, and nowhere on background.
+    Instances are drawn from the last to the first, each with its name, and what is drawn later covers what is below. So
+    a letter of instance k is visible where the owner is k or a later instance, and nowhere on background.
 
     Args:
-        picture: uint8 (H, W, 3), overwritten.
+        picture: uint8 (H, W, 3), contiguous, overwritten.
         instances: of this picture.
 
     Returns:
         the picture.
     """
-    height, width = instances.size
-    owner = instances.owner_map
-    for index, (name, (x, y)) in enumerate(zip(instances.names, instances.centres.tolist(), strict=True)):
-        if np.isnan(x):  # an empty mask is not drawn
-            continue
-        x0, y0, letters = render(name, max(int(x) - 10, 0), int(y), height, width)
-        region = (slice(y0, y0 + letters.shape[0]), slice(x0, x0 + letters.shape[1]))
-        visible = torch.from_numpy(letters).to(picture.device, non_blocking=True) & (owner[region] >= index)
-        picture[region].masked_fill_(visible[..., None], 255)
+    places, writers = upload(torch.from_numpy(letters(instances)), picture.device)
+    visible = instances.owner_map.flatten()[places] >= writers
+    pixels = picture.view(-1, 3)
+    pixels[places] = pixels[places].masked_fill(visible[:, None], 255)
     return picture
 
 
-def render(text: str, x: int, y: int, height: int, width: int) -> tuple[int, int, np.ndarray]:
-    """The pixels that `cv2.putText` sets at (x, y), the text's lower left corner, in a picture of height and width.
+def letters(instances: Instances) -> NDArray[np.int64]:
+    """The pixels of all letters, int64 (2, P): the index of a pixel of the flattened picture, and its instance's index.
 
-    Only the part of the picture around the text is rendered, cut at the picture's own edges, where OpenCV clips lines.
+    No pixel occurs twice. Where letters of several instances meet, the first of these instances is given, because its
+    letter is visible wherever a letter of the others is.
+    """
+    height, width = instances.size
+    found = [np.zeros((2, 0), np.int64)]
+    for index, (name, (x, y)) in enumerate(zip(instances.names, instances.centres.tolist(), strict=True)):
+        if math.isnan(x):  # an empty mask is not drawn
+            continue
+        x0, y0, drawn = render(name, max(int(x) - 10, 0), int(y), height, width)
+        rows, columns = drawn.nonzero()
+        found.append(np.stack([(rows + y0) * width + columns + x0, np.full_like(rows, index)]))
+    everything = np.concatenate(found, 1)
+    return everything[:, np.unique(everything[0], return_index=True)[1]]  # gives the first of equal pixels
+
+
+def render(text: str, x: int, y: int, height: int, width: int) -> tuple[int, int, np.ndarray]:
+    """The pixels that `cv2.putText` sets in a picture of this height and width; (x, y) is the text's lower left corner.
+
+    Renders only the part of the picture around the text. It is cut at the picture's edges, where OpenCV clips lines.
 
     Returns:
         left and top of that part, and its pixels, bool (h, w).

@@ -1,7 +1,7 @@
-"""Pure tensors: from SOLO's scored cells and their soft masks to masks in the image's own pixels.
+"""From SOLO's scored cells and their soft masks to masks of the image's size.
 
-A soft mask is float32 (h, w), 0 to 1, on the canvas: a quarter of the padded input in height and width. Soft masks are
-made and used a chunk at a time; what is kept of every cell that passes is a bool mask, a quarter of their size.
+A soft mask is float32 (h, w), 0 to 1, on the canvas, which is a quarter of the padded input in height and width. Soft
+masks are computed and used in chunks. Only a bool mask, a quarter of the memory, is kept of every cell that passes.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from solo_bg.core.crops import Crops, Shelf
-from solo_bg.core.masks import first_and_end
+from solo_bg.core.masks import first_and_end, together
 
-CHUNK = {'cpu': 2**19, 'cuda': 2**26}  # elements under way at once: what a core's cache holds; what fills a GPU
-share = ContextVar('share', default=1)  # of CHUNK: what divides it in this thread
-BAND = {'cpu': 128, 'cuda': 4096}  # rows or columns of an image at once: narrow bands waste few products with zero
+CHUNK = {'cpu': 2**19, 'cuda': 2**26}  # elements of a chunk: as many as fit a core's cache, or as keep a GPU busy
+share = ContextVar('share', default=1)  # CHUNK is divided by this in the current thread
+BAND = {'cpu': 128, 'cuda': 4096}  # rows or columns of a band; narrow bands multiply with fewer zeros
 
 
 class SoftMasks(Protocol):
-    """The soft masks of some cells, computed when asked for."""
+    """The soft masks of some cells, computed when they are called for."""
 
     def __len__(self) -> int: ...
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """int64 (k,) -> float32 (k, h, w), the caller's to overwrite."""
+        """int64 (k,) -> float32 (k, h, w), which the caller may overwrite."""
 
 
 class Measured(NamedTuple):
@@ -40,7 +40,7 @@ class Measured(NamedTuple):
     Attributes:
         masks: bool (n, h * w).
         areas: float32 (n,), in pixels of the canvas.
-        maskness: float32 (n,), the mean of the soft mask inside the mask, 0 if it is empty; NaN if any value was.
+        maskness: float32 (n,), the mean of the soft mask inside the mask; 0 for an empty mask, NaN if any value is NaN.
     """
 
     masks: Tensor
@@ -50,7 +50,7 @@ class Measured(NamedTuple):
 
 @contextmanager
 def smaller_steps() -> Iterator[None]:
-    """Meanwhile a sixteenth is under way at once: slower, where memory has run out."""
+    """Make chunks 16 times smaller: slower, for when memory has run out."""
     token = share.set(16)
     try:
         yield
@@ -59,13 +59,13 @@ def smaller_steps() -> Iterator[None]:
 
 
 def chunks(count: int, each: int, device: torch.device) -> Iterator[slice]:
-    """Slices of 0..count, so long that one chunk's `each` elements apiece stay within bounds."""
+    """Cut range(count) into slices so that a chunk has at most CHUNK elements, with `each` elements for each item."""
     step = max(1, CHUNK[device.type] // share.get() // max(each, 1))
     return (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
 def measure(parts: Sequence[SoftMasks], size: tuple[int, int], threshold: float, device: torch.device) -> Measured:
-    """Area and maskness of every cell, in one pass over the soft masks; part after part."""
+    """Area and maskness of every cell of all parts, in one pass over the soft masks."""
     count, pixels = sum(map(len, parts)), size[0] * size[1]
     masks = torch.empty(count, pixels, dtype=torch.bool, device=device)
     areas, sums = (torch.empty(count, device=device) for _ in range(2))
@@ -82,10 +82,12 @@ def measure(parts: Sequence[SoftMasks], size: tuple[int, int], threshold: float,
 
 
 def render(parts: Sequence[SoftMasks], rows: Tensor, size: tuple[int, int]) -> Tensor:
-    """The soft masks of the chosen rows, counted through all parts, float32 (k, h, w)."""
+    """The soft masks of the chosen rows, float32 (k, h, w). Rows are numbered through all parts."""
     soft = torch.empty(len(rows), *size, device=rows.device)
     ends = list(itertools.accumulate(map(len, parts)))
-    cuts = torch.stack([(rows < end).sum() for end in ends]).tolist()[:-1]  # sorted, each part's rows are one piece
+    cuts = torch.stack([(rows < end).sum() for end in ends]).tolist()[
+        :-1
+    ]  # in sorted order the rows of a part follow each other
     for part, end, own in zip(parts, ends, rows.argsort(stable=True).tensor_split(cuts), strict=True):
         for chunk in chunks(len(own), size[0] * size[1], rows.device):
             soft[own[chunk]] = part(rows[own[chunk]] - (end - len(part)))
@@ -93,13 +95,13 @@ def render(parts: Sequence[SoftMasks], rows: Tensor, size: tuple[int, int]) -> T
 
 
 def matrix_nms(measured: Measured, rows: Tensor, labels: Tensor, kernel: str, sigma: float) -> Tensor:
-    """Matrix NMS (SOLOv2, https://arxiv.org/abs/2003.10152, section 3.3): by how much each score is to be multiplied.
+    """Matrix NMS (SOLOv2, https://arxiv.org/abs/2003.10152, section 3.3): the factor for each score.
 
     Only masks of one label decay each other, so each label is computed by itself.
 
     Args:
         measured: the masks.
-        rows: int64 (n,), whose mask each candidate has, best score first. Candidates of several labels may share one.
+        rows: int64 (n,), the row of each candidate's mask, best score first. Candidates may share a mask.
         labels: int64 (n,).
         kernel: `gaussian` or `linear`.
         sigma: of the gaussian.
@@ -108,13 +110,13 @@ def matrix_nms(measured: Measured, rows: Tensor, labels: Tensor, kernel: str, si
         float32 (n,), 0 to 1.
 
     Raises:
-        NotImplementedError: another kernel.
+        NotImplementedError: an unknown kernel.
     """
     if kernel not in ('gaussian', 'linear'):
         raise NotImplementedError(f'matrix NMS has the kernels gaussian and linear, got {kernel!r}')
     areas = measured.areas[rows]
     factors = torch.ones_like(areas)
-    for own in torch.split(labels.argsort(stable=True), labels.bincount().tolist()):  # else each label waits
+    for own in torch.split(labels.argsort(stable=True), labels.bincount().tolist()):  # one wait, not one for each label
         if len(own) > 1:
             overlap = intersections(measured.masks[rows[own]])
             iou = (overlap / (areas[own] + areas[own, None] - overlap)).triu(1)
@@ -128,7 +130,7 @@ def matrix_nms(measured: Measured, rows: Tensor, labels: Tensor, kernel: str, si
 
 
 def intersections(masks: Tensor) -> Tensor:
-    """Pixels that each two masks, bool (n, pixels), share; float32 (n, n), exact up to 2**24."""
+    """How many pixels each pair of masks, bool (n, pixels), shares; float32 (n, n), exact up to 2**24."""
     shared = torch.zeros(len(masks), len(masks), device=masks.device)
     for chunk in chunks(masks.shape[1], len(masks), masks.device):
         part = masks[:, chunk].float()
@@ -137,10 +139,11 @@ def intersections(masks: Tensor) -> Tensor:
 
 
 class ToImage:
-    """Brings soft masks from the canvas to the image: up four times, cut to what is not padding, to the image's size.
+    """Brings soft masks from the canvas to the image: enlarges them four times, cuts off the padding, and resizes the
+    rest to the image.
 
-    Both steps are bilinear and linear, so along each axis they are one small matrix, of which each row reaches over
-    few columns. A mask is computed inside its box alone.
+    Both resizes are bilinear. They are linear, so along each axis they are one small matrix, which is mostly zero.
+    A mask is computed only inside a box. Small masks on a GPU share one box and are computed in one call.
 
     Args:
         canvas: height and width of the soft masks.
@@ -150,42 +153,70 @@ class ToImage:
 
     def __init__(self, canvas: tuple[int, int], cut: tuple[int, int], size: tuple[int, int], device: torch.device):
         self.rows, self.columns = (axis(*sides, device) for sides in zip(canvas, cut, size, strict=True))
+        self.size = size
 
     def __call__(self, soft: Tensor, threshold: float) -> tuple[Tensor, Crops]:
         """float32 (n, h, w) -> boxes, int64 (n, 4), and the masks cut to them."""
         above = soft > threshold
         tops, bottoms = self.rows.reach(above.any(2))
         lefts, rights = self.columns.reach(above.any(1))
-        outer = torch.stack([lefts, tops, rights, bottoms], 1)
-        outer_boxes, crops, boxes = outer.tolist(), [], []
+        reached = torch.stack([lefts, tops, rights, bottoms], 1)
+        shared = together(len(soft), self.size, soft.device)
+        outer = (around(reached) if shared else reached).clone()  # the boxes inside which the masks are computed
+        outer_boxes = outer.tolist()
         shelf = Shelf(((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in outer_boxes), soft.device)
-        for mask, box in zip(soft, outer_boxes, strict=True):
-            crop = self.crop(mask, box, threshold)
-            boxes.append(occupied(crop))
-            crops.append(shelf.put(crop))  # at once: those of a large image would take a gigabyte
-        inner = torch.stack(boxes) if boxes else outer
-        trimmed = Crops(crop[y0:y1, x0:x1] for crop, (x0, y0, x1, y1) in zip(crops, inner.tolist(), strict=True))
-        empty = (inner[:, 2] == 0)[:, None]
-        return (inner + outer[:, [0, 1, 0, 1]]).masked_fill(empty, 0), trimmed
+        step, held, inner = len(soft) if shared else 1, [], [outer[:0]]
+        with exact_products():
+            for start in range(0, len(soft), step):
+                masks = self.inside(outer_boxes[start], soft[start : start + step], threshold)
+                inner.append(occupied(masks))
+                held += [shelf.put(mask) for mask in masks]  # at once: the masks of a large image would take a gigabyte
+        boxes = torch.cat(inner)
+        crops = Crops(mask[y0:y1, x0:x1] for mask, (x0, y0, x1, y1) in zip(held, boxes.tolist(), strict=True))
+        empty = (boxes[:, 2] == 0)[:, None]
+        return (boxes + outer[:, [0, 1, 0, 1]]).masked_fill(empty, 0), crops
 
-    def crop(self, soft: Tensor, box: tuple[int, int, int, int], threshold: float) -> Tensor:
-        """The mask of the image inside a box: along the rows, then along the columns, a band at a time."""
-        x0, y0, x1, y1 = box
-        mask = torch.empty(y1 - y0, x1 - x0, dtype=torch.bool, device=soft.device)
-        if not mask.numel():
-            return mask
+    def inside(self, box: tuple[int, int, int, int], soft: Tensor, threshold: float) -> Tensor:
+        """Masks of the image inside one box, from float32 (k, h, w): bool (k, box height, box width).
+
+        First along the columns, then along the rows, one band at a time.
+        """
+        (x0, y0, x1, y1), k = box, len(soft)
+        masks = torch.empty(y1 - y0, k, x1 - x0, dtype=torch.bool, device=soft.device)
+        if not masks.numel():
+            return masks.transpose(0, 1)
         source = self.rows.window(y0, y1)
-        wide = soft.new_empty(x1 - x0, source.stop - source.start)  # as wide as the box, as high as the canvas
+        height = source.stop - source.start  # as high as on the canvas, until the columns are done
+        wide = soft.new_empty(x1 - x0, k * height)
         for band, weights, used in self.columns.bands(x0, x1):
-            torch.mm(weights, soft[source, used].T, out=wide[band])
+            torch.mm(weights, soft[:, source, used].reshape(k * height, -1).T, out=wide[band])
         for band, weights, used in self.rows.bands(y0, y1):
-            values = weights @ wide[:, used.start - source.start : used.stop - source.start].T
-            torch.gt(values, threshold, out=mask[band])
-        return mask
+            part = wide.view(x1 - x0, k, height)[:, :, used.start - source.start : used.stop - source.start]
+            values = weights @ part.permute(2, 1, 0).reshape(used.stop - used.start, -1)
+            torch.gt(values.view(-1, k, x1 - x0), threshold, out=masks[band])
+        return masks.transpose(0, 1)
+
+
+def around(boxes: Tensor) -> Tensor:
+    """The smallest box around all boxes, int64 (n, 4), given n times. Empty boxes do not count."""
+    some = (boxes[:, 2] > boxes[:, 0])[:, None]
+    first, end = boxes[:, :2].masked_fill(~some, 2**40).amin(0), boxes[:, 2:].amax(0)
+    return torch.cat([torch.minimum(first, end), end]).expand_as(boxes)
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Multiply float32 matrices in float32, even if the caller allows TF32, which moves the edges of masks."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision('highest')
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class Axis:
-    """One axis of `ToImage`: `matrix`, float32 (image, canvas), and what reaches where."""
+    """One axis of `ToImage`: `matrix`, float32 (image, canvas), and which positions of the two affect each other."""
 
     def __init__(self, canvas: int, cut: int, size: int, device: torch.device) -> None:
         steps = F.interpolate(torch.eye(canvas)[None], size=4 * canvas, mode='linear')[..., :cut]
@@ -197,12 +228,12 @@ class Axis:
         self.touches = (self.matrix != 0).float()
 
     def window(self, start: int, stop: int) -> slice:
-        """The part of the canvas that the image's rows `start` to `stop` are made of."""
+        """The part of the canvas that affects positions `start` to `stop` of the image."""
         return slice(self.first[start], self.end[stop - 1])
 
     def bands(self, start: int, stop: int) -> Iterator[tuple[slice, Tensor, slice]]:
-        """Positions `start` to `stop` of the image in bands: where each lies counted from `start`, its weights, and the
-        part of the canvas they are for."""
+        """Cut positions `start` to `stop` of the image into bands. Yields where each band lies, counted from `start`,
+        its weights, and the part of the canvas that they multiply."""
         for first in range(start, stop, self.step):
             end = min(first + self.step, stop)
             used = self.window(first, end)
@@ -218,11 +249,11 @@ def axis(canvas: int, cut: int, size: int, device: torch.device) -> Axis:
     return Axis(canvas, cut, size, device)
 
 
-def occupied(mask: Tensor) -> Tensor:
-    """The smallest box around what is set in bool (h, w): int64 (4,), xyxy, half open; zeros if nothing is."""
-    if not mask.numel():
-        return torch.zeros(4, dtype=torch.int64, device=mask.device)
-    bits = mask.view(torch.uint8)  # amax is several times faster than `any`
-    y0, y1 = first_and_end(bits.amax(1).bool()[None])
-    x0, x1 = first_and_end(bits.amax(0).bool()[None])
-    return torch.cat([x0, y0, x1, y1])
+def occupied(masks: Tensor) -> Tensor:
+    """The smallest boxes around what is set in bool (k, h, w): int64 (k, 4), xyxy, half-open; zeros if nothing is."""
+    if not masks.numel():
+        return torch.zeros(len(masks), 4, dtype=torch.int64, device=masks.device)
+    bits = masks.view(torch.uint8)  # amax is several times faster than `any`
+    y0, y1 = first_and_end(bits.amax(2).bool())
+    x0, x1 = first_and_end(bits.amax(1).bool())
+    return torch.stack([x0, y0, x1, y1], 1)

@@ -77,8 +77,8 @@ def test_empty():
     [
         (torch.zeros(2, 3, 3), [0, 0], [1.0, 1.0], 'masks must be bool'),
         (torch.zeros(3, 3, dtype=torch.bool), [0], [1.0], 'masks must be bool'),
-        (torch.zeros(2, 3, 3, dtype=torch.bool), [0], [1.0, 1.0], 'want labels of shape'),
-        (torch.zeros(2, 3, 3, dtype=torch.bool), [0, 0], [1.0], 'want scores of shape'),
+        (torch.zeros(2, 3, 3, dtype=torch.bool), [0], [1.0, 1.0], 'need labels of shape'),
+        (torch.zeros(2, 3, 3, dtype=torch.bool), [0, 0], [1.0], 'need scores of shape'),
         (torch.zeros(2, 3, 3, dtype=torch.bool), [0, 3], [1.0, 1.0], 'labels go from 0 to 3, 3 names'),
         (torch.zeros(2, 3, 3, dtype=torch.bool), [-1, 0], [1.0, 1.0], 'labels go from -1'),
         (torch.zeros(2, 3, 3, dtype=torch.bool), [0.5, 0.0], [1.0, 1.0], 'whole numbers'),
