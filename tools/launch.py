@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 
 from solo_bg.errors import SetupError
-from solo_bg.models.checkpoint import load_safely_everywhere
+from solo_bg.models.runner_loading import load_safely_everywhere
 
 
 def prepare(config: Config, launcher: str, work_dir: str) -> None:

@@ -1,8 +1,9 @@
-"""A model by path or by name -> its config file and its weights, downloaded where they are asked for."""
+"""A model by path or by name -> its config file and its weights, which are downloaded when they are asked for."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,31 +25,45 @@ def own_device(device: str) -> str:
     return f'cuda:{int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count()}'
 
 
-def find_model(config: str, checkpoint: str) -> tuple[str, str]:
-    """CONFIG may be the name of a model of mmdet's; CHECKPOINT may be `auto`, that model's own weights."""
+def find_config(config: str) -> str:
+    """The config file for CONFIG: a path as it is, or the config of an mmdet model (see `zoo.find`).
+
+    Where CONFIG is only the beginning of the model's name, stderr says which model it became.
+
+    Raises:
+        SetupError: mmdet has no model of this name; the message names the nearest ones.
+    """
     from solo_bg.models import zoo
 
-    given = Path(config)
-    if given.is_file() and checkpoint != 'auto':
-        return config, checkpoint
-    if not given.is_file() and given.suffix == '.py':
-        return config, checkpoint  # the segmenter says what is wrong
-    try:
-        model = zoo.find(given.stem if given.is_file() else config)
-    except SetupError as error:
-        if not given.is_file():
-            raise
-        raise SetupError(
-            f'`auto` knows the models of mmdet only, not {config}; give the path of its weights'
-        ) from error
-    weights = str(fetch_weights(model)) if checkpoint == 'auto' else checkpoint
-    return config if given.is_file() else str(model.config), weights
+    if Path(config).exists() or Path(config).suffix == '.py':
+        return config
+    model = zoo.find(config)
+    if config not in (model.name, model.config.stem):
+        print(f'{config} is short for {model.name}', file=sys.stderr)
+    return str(model.config)
+
+
+def find_weights(config: str, checkpoint: str) -> str:
+    """The checkpoint file for CHECKPOINT: a path as it is; for `auto` mmdet's weights for CONFIG, downloaded.
+
+    Args:
+        config: the name of a model of mmdet's, or the path of one of mmdet's configs.
+
+    Raises:
+        SetupError: `auto` was asked for, and mmdet has no weights for CONFIG; or they cannot be downloaded.
+    """
+    from solo_bg.models import zoo
+
+    if checkpoint != 'auto':
+        return checkpoint
+    model = zoo.find_exactly(Path(config).stem) if Path(config).is_file() else zoo.find(config)
+    if model is None:
+        raise SetupError(f'`auto` knows the models of mmdet only, not {config}; give the path of its weights')
+    return str(fetch_weights(model))
 
 
 def fetch_weights(model: Model, folder: Path = CHECKPOINTS) -> Path:
     """A model's weights, downloaded to `folder` unless they are there; a progress bar on a terminal."""
-    import sys
-
     from rich.console import Console
     from rich.progress import Progress
 

@@ -15,7 +15,7 @@ from conftest import CONFIG
 from solo_bg import SetupError
 from solo_bg.models import zoo
 from solo_bg.models.download import download
-from solo_bg.models.find import find_model
+from solo_bg.models.find import find_weights
 
 DATA = np.random.default_rng(0).integers(0, 256, 3_000_000, dtype=np.uint8).tobytes()
 NAME = f'solo-{hashlib.sha256(DATA).hexdigest()[:8]}.pth'
@@ -166,7 +166,7 @@ def test_models_go_by_the_names_of_their_configs_too():
     assert zoo.find('mask-rcnn_r50_fpn_gn_ws-all_2x_coco').config.is_file()
     assert zoo.find('mask-rcnn_r50_fpn-carafe_1x_coco').weights
     with pytest.raises(SetupError, match='knows the models of mmdet only'):
-        find_model(str(CONFIG), 'auto')
+        find_weights(str(CONFIG), 'auto')
 
 
 def test_mmdets_models():
