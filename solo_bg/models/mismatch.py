@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 
 # Weights that prediction never uses: the counter of batches, mmdet 2's moving averages, the branch of
-# `foreground_loss`, colour statistics that mmengine saved in 2022, and YOLACT's training branch as mmdet 2 and 3 name it
+# `foreground_loss`, colour statistics that mmengine saved in 2022, YOLACT's training branch (mmdet 2's and 3's names)
 HARMLESS = re.compile(
     r'(?:.+\.)?num_batches_tracked|ema_\w+|steps|mask_head\.foreground\..+|data_preprocessor\.(?:mean|std)'
     r'|segm_head\..+|mask_head\.segm_branch\..+'

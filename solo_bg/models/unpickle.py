@@ -75,6 +75,7 @@ def allowed_globals() -> list[Callable[..., Any] | tuple[Callable[..., Any], str
         (ArrayRecord, 'no pickle can name this'),
         (array_by_hand, 'numpy.ndarray'),
         (history_statistic, 'builtins.getattr'),
+        (no_bytes, 'builtins.bytes'),
     ]
     for place in ('numpy.core.multiarray', 'numpy._core.multiarray'):  # before NumPy 2 and since
         names += [(empty_array, f'{place}._reconstruct'), (number, f'{place}.scalar')]
@@ -89,6 +90,11 @@ def empty_array(kind: Any, shape: Any, code: Any) -> ArrayRecord:
 def array_by_hand(*arguments: Any) -> Any:
     """Stands for `numpy.ndarray`, which `_reconstruct` takes as an argument. Only a forged pickle calls it."""
     raise pickle.UnpicklingError('it makes an array of bytes of its own')
+
+
+def no_bytes() -> bytes:
+    """Stands for `bytes`, which a pickle calls without arguments for an array without elements."""
+    return b''
 
 
 def number(kind: DtypeRecord, data: bytes) -> Any:
