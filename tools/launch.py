@@ -6,8 +6,8 @@ from collections.abc import Callable
 import torch
 
 from solo_bg.errors import SetupError
-from solo_bg.models.checkpoint import load_safely_everywhere
 from solo_bg.models.mmcv_ops import quiet_imports
+from solo_bg.models.runner_loading import load_safely_everywhere
 
 with quiet_imports():
     from mmengine.config import Config

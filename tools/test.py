@@ -13,9 +13,11 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from solo_bg.errors import SetupError
-from solo_bg.models.checkpoint import load_checkpoint, load_weights
-from solo_bg.models.config import choose_head, load_config
+from solo_bg.models.checkpoint import load_checkpoint
+from solo_bg.models.config import load_config
+from solo_bg.models.lazy_head import choose_head
 from solo_bg.models.mmcv_ops import quiet_imports
+from solo_bg.models.weights import load_weights
 
 with quiet_imports():
     from mmdet.evaluation import DumpDetResults

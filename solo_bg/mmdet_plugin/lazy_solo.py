@@ -20,7 +20,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from solo_bg.core.instances import Instances
-from solo_bg.errors import ImageError
+from solo_bg.errors import NotFiniteError
 from solo_bg.solo import decode
 from solo_bg.solo.decode import SoftMasks, ToImage
 
@@ -66,7 +66,7 @@ class LazySOLOHead(SOLOHead):
         canvas = (2 * feats[0].shape[-2], 2 * feats[0].shape[-1])
         scores = torch.cat([self.score_cells(feat, grid) for feat, grid in zip(feats, self.num_grids, strict=True)], 1)
         if not torch.isfinite(scores).all():
-            raise ImageError('the scores hold NaN or infinity: broken weights, or a precision that overflows')
+            raise NotFiniteError('the scores hold NaN or infinity: broken weights, or a precision that overflows')
         passing = scores > self.test_cfg.score_thr
         parts: list[list[SoftMasks]] = [[] for _ in metas]
         cells = self.split_cells(passing.any(2))
@@ -136,7 +136,7 @@ class LazySOLOHead(SOLOHead):
         rows = passing.any(1).cumsum(0)[cells] - 1
         measured = decode.measure(parts, canvas, cfg.mask_thr, scores.device)
         if not torch.isfinite(measured.maskness).all():
-            raise ImageError('the masks hold NaN or infinity: broken weights, or a precision that overflows')
+            raise NotFiniteError('the masks hold NaN or infinity: broken weights, or a precision that overflows')
         keep = (measured.areas[rows] > self.strides_of_cells(scores.device)[cells]).nonzero()[:, 0]
         cells, labels, rows = cells[keep], labels[keep], rows[keep]
 

@@ -1,66 +1,106 @@
-"""A config file, as mmengine reads it, and what a segmenter wants to know of it."""
+"""Read a config file, as mmengine reads it, and take the test pipeline from it."""
 
 from __future__ import annotations
 
-import argparse
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from solo_bg.errors import SetupError
-from solo_bg.models import mmcv_ops
+from solo_bg.models import mmcv_ops, own_config
+from solo_bg.models.cfg_options import merge_options
+from solo_bg.models.checkpoint import SUFFIXES, load_checkpoint
+from solo_bg.models.find import find_config
 
 mmcv_ops.install()
 with mmcv_ops.quiet_imports():
-    from mmdet.registry import DATASETS
     from mmdet.utils import get_test_pipeline_cfg
-    from mmengine.config import Config, ConfigDict, DictAction
+    from mmengine.config import Config, ConfigDict
 
-LAZY_HEADS = {name: f'Lazy{name}' for name in ('SOLOHead', 'DecoupledSOLOHead', 'DecoupledSOLOLightHead')}
+
+def choose_config(
+    config: str | Path | Config, checkpoint: str | Path, cfg_options: Mapping[str, Any] | Sequence[str] | None
+) -> Config:
+    """The config that CONFIG stands for, with its overrides. Raises SetupError as `Segmenter` does."""
+    if isinstance(config, Config):
+        return load_config(config, cfg_options)
+    check_order(config, checkpoint)
+    if str(config) == 'auto':
+        return load_config(own_config.config_in(load_checkpoint(checkpoint).meta, checkpoint), cfg_options)
+    try:
+        return load_config(find_config(str(config)), cfg_options)
+    except SetupError as error:
+        if Path(config).exists():
+            raise
+        raise SetupError(f'{error}{own_config.offer(checkpoint)}') from error
+
+
+def name_of(config: str | Path | Config) -> str:
+    """The name or path of a config, which mmdet's published weights are found by."""
+    return str(config.filename or 'a Config') if isinstance(config, Config) else str(config)
 
 
 def load_config(
-    config: str | Path | Config, cfg_options: Mapping[str, Any] | None, needs: str = 'test_dataloader'
+    config: str | Path | Config,
+    cfg_options: Mapping[str, Any] | Sequence[str] | str | None,
+    needs: str = 'test_dataloader',
 ) -> Config:
-    """Read a config file, apply the overrides, and make sure that it is of a model with a test pipeline."""
+    """Read a config file, apply the overrides, and make sure that it describes a model and its data.
+
+    Args:
+        config: a file, which is Python code and is run; or a `Config`, which is not changed.
+        cfg_options: overrides, as `merge_options` takes them.
+        needs: the key for the data: `test_dataloader` or `train_dataloader`.
+
+    Raises:
+        SetupError: there is no such file, it cannot be read, an override does not fit, or a key is missing.
+    """
     if not isinstance(config, Config):
-        if not Path(config).is_file():
-            raise SetupError(f'no config at {config}; expected a file such as configs/solo_bg_tiny.py')
-        try:
-            with mmcv_ops.quiet_imports():  # upstream's mmengine imports pkg_resources to find `mmdet::`
-                config = Config.fromfile(config)
-        except Exception as error:  # a config is somebody's Python: whatever it raises is its own mistake
-            raise SetupError(f'the config {config} cannot be read: {type(error).__name__}: {error}') from error
-    config = copy.deepcopy(config)  # the caller's stays as it is
-    try:
-        config.merge_from_dict(dict(cfg_options or {}))
-    except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise SetupError(f'the config takes no such overrides: {error}; got {dict(cfg_options or {})}') from error
+        config = read_file(Path(config))
+    config = copy.deepcopy(config)
+    merge_options(config, cfg_options)
     for key in ('model', needs):
-        if not config.get(key):
+        if not isinstance(config.get(key), Mapping):
             raise SetupError(f'the config {config.filename or ""} has no `{key}`; expected a config of an mmdet model')
     return config
 
 
-def parse_cfg_options(given: Mapping[str, Any] | Sequence[str] | None) -> Mapping[str, Any]:
-    """`KEY=VALUE` texts, as `--cfg-options` takes them, as a dict; a dict as it is."""
-    if given is None or isinstance(given, Mapping):
-        return given or {}
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
+def read_file(path: Path) -> Config:
+    """Run a config file. Raises SetupError where there is none, or where it fails."""
+    if path.is_dir():
+        raise SetupError(f'{path} is a folder; expected a config file such as configs/solo_bg_tiny.py')
+    if not path.is_file():
+        raise SetupError(f'no config at {path}; expected a file such as configs/solo_bg_tiny.py')
     try:
-        return parser.parse_args(['--cfg-options', *given]).cfg_options
-    except (AssertionError, ValueError) as error:
-        raise SetupError(f'--cfg-options {" ".join(given)} cannot be read: {error}') from error
+        with mmcv_ops.quiet_imports():  # upstream's mmengine imports pkg_resources to find `mmdet::`
+            return Config.fromfile(path)
+    except Exception as error:  # a config is somebody's code and may raise anything
+        raise SetupError(f'the config {path} cannot be read: {type(error).__name__}: {error}') from error
+
+
+def check_order(config: Any, checkpoint: Any) -> None:
+    """Raise SetupError where the config and the checkpoint were given in the wrong order."""
+    if str(config).endswith(SUFFIXES) and not str(checkpoint).endswith(SUFFIXES):
+        raise SetupError(
+            f'CONFIG and CHECKPOINT seem to be swapped: got {config} as CONFIG and {checkpoint} as CHECKPOINT; '
+            'the config comes first'
+        )
 
 
 def array_pipeline(config: Config) -> list[ConfigDict]:
-    """The config's test pipeline, taking an array where it took a file, and no annotations.
+    """The config's test pipeline, changed to take an array in place of a file and to load no annotations.
 
-    The loading step keeps its options: where it has `to_float32`, what is resized is not rounded.
+    The loading step keeps its options: with `to_float32`, the resized image is not rounded.
     """
-    first, *steps = copy.deepcopy(get_test_pipeline_cfg(config))
+    try:
+        first, *steps = copy.deepcopy(get_test_pipeline_cfg(config))
+    except (RuntimeError, AttributeError, TypeError, ValueError, LookupError) as error:
+        raise SetupError(
+            f'the config {config.filename or ""} names no test pipeline: {error}; expected a list of steps under '
+            'test_dataloader.dataset.pipeline'
+        ) from error
     first.type = 'mmdet.LoadImageFromNDArray'
     return [first, *(step for step in steps if not loads_annotations(step))]
 
@@ -70,31 +110,23 @@ def loads_annotations(step: Mapping[str, Any]) -> bool:
     return name.startswith('Load') and name.endswith('Annotations')
 
 
-def choose_head(config: Config, lazy: bool) -> bool:
-    """Name our head in the config where it names one of mmdet's SOLO heads, or the reverse; whether it is ours."""
-    head = config.model.get('mask_head') or ConfigDict()
-    name = getattr(head.get('type'), '__name__', str(head.get('type'))).removeprefix('mmdet.')
-    names = LAZY_HEADS if lazy else {ours: theirs for theirs, ours in LAZY_HEADS.items()}
-    if name in names:
-        head.type = names[name]
-    return lazy and (name in names or name in names.values())
+def canonical(config: Mapping[str, Any]) -> str:
+    """The config's values as JSON. Equal configs give equal texts, however they were written down."""
+    return json.dumps(simplify(config), sort_keys=True)
 
 
-def find_class_names(meta: Mapping[str, Any], config: Config, count: int | None) -> tuple[str, ...]:
-    """Class names from the checkpoint, else from the config's data set; () if there are none of the right number."""
-    dataset = config.test_dataloader.dataset
-    while 'dataset' in dataset:  # wrapped in another
-        dataset = dataset.dataset
-    known_type = DATASETS.get(dataset.get('type', ''))
-    noted = meta.get('dataset_meta') or {}
-    sources = [
-        {key.lower(): value for key, value in noted.items()}.get('classes'),
-        meta.get('CLASSES'),
-        (dataset.get('metainfo') or {}).get('classes'),
-        getattr(known_type, 'METAINFO', {}).get('classes'),
-    ]
-    for names in sources:
-        names = (names,) if isinstance(names, str) else tuple(names or ())  # classes=('one') is a string
-        if names and count in (None, len(names)):
-            return tuple(map(str, names))
-    return ()
+def simplify(value: Any) -> Any:
+    """A config's value as JSON can hold it. Classes and functions become their names."""
+    if isinstance(value, Mapping):
+        return {str(key): simplify(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [simplify(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(json.dumps(simplify(item), sort_keys=True) for item in value)
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if hasattr(value, '__qualname__'):
+        return f'{value.__module__}.{value.__qualname__}'
+    if hasattr(value, 'tolist'):  # NumPy's and torch's
+        return simplify(value.tolist())
+    return str(value)

@@ -1,9 +1,8 @@
-"""Weights from the network: resumable, checked, never half there under their own name."""
+"""Download a file: resumable, checked, and under its own name only when it is whole."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import urllib.error
 import urllib.request
@@ -12,27 +11,29 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 
+from filelock import FileLock
+
 from solo_bg.errors import SetupError
 
-Report = Callable[[int, int | None], None]  # bytes that are there, bytes in all if that is known
-HASH = re.compile(r'-([0-9a-f]{8,64})\.[a-z]+$')  # of torch's and mmdet's file names: the SHA-256's beginning
+Report = Callable[[int, int | None], None]  # takes the bytes so far, and the bytes in all or None
+HASH = re.compile(r'-([0-9a-f]{8,64})\.[a-z]+$')  # torch and mmdet put the beginning of the SHA-256 into file names
 PIECE = 2**20
 
 
 def download(url: str, target: Path, report: Report | None = None, timeout: float = 30.0) -> Path:
-    """Bring a file to `target`, where it appears only when it is whole.
+    """Download a file to `target`, which appears only when it is whole.
 
-    What has come stands in `target` + `.part`; the next call goes on from there. Of several processes one downloads and
-    the others wait. The length is checked against what the server says, the SHA-256 against its beginning in the file
-    name, if there is one.
+    Until then the bytes are in `target` + `.part`, and the next call continues from there. Of several processes one
+    downloads and the others wait. The length is checked against the server's, and the SHA-256 against the beginning of
+    it in the file name, if there is one.
 
     Args:
-        report: called with every piece.
-        timeout: seconds without a byte after which the server counts as gone.
+        report: called after every piece.
+        timeout: give up after this many seconds without a byte.
 
     Raises:
-        SetupError: no connection, no such file, too few bytes, another hash; the message has the address, the target,
-            and what to do.
+        SetupError: no connection, no such file, too few bytes, or another hash. The message has the address, the
+            target, and what to do.
     """
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -42,6 +43,7 @@ def download(url: str, target: Path, report: Report | None = None, timeout: floa
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
+    """Raise SetupError in place of an OSError from writing `path`."""
     try:
         yield
     except OSError as error:
@@ -50,34 +52,21 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """One process at a time, where there are locks."""
+    """One process at a time, except on a disk that has no locks. The lock file is removed afterwards."""
+    held = FileLock(lock)
+    with suppress(OSError, NotImplementedError):
+        held.acquire()
     try:
-        import fcntl
-    except ImportError:  # Windows
         yield
-        return
-    while True:
-        with lock.open('w') as file:
-            with suppress(OSError):  # a disk that has no locks
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if not is_at(file.fileno(), lock):  # who had it took the file away
-                continue
-            try:
-                yield
-            finally:
+    finally:
+        if held.is_locked:
+            with suppress(OSError):  # Windows removes no open file; filelock does it there
                 lock.unlink(missing_ok=True)
-            return
-
-
-def is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+            held.release()
 
 
 def bring(url: str, target: Path, report: Report | None, timeout: float) -> Path:
-    """To `target` + `.part`, then, checked, to `target`."""
+    """Download to `target` + `.part`, check it, and rename it to `target`."""
     part = target.with_name(target.name + '.part')
     try:
         expected = fetch(url, part, report, timeout)
@@ -98,7 +87,7 @@ def bring(url: str, target: Path, report: Report | None, timeout: float) -> Path
 
 
 def fetch(url: str, part: Path, report: Report | None, timeout: float) -> int | None:
-    """Append what is missing to `part`; how long it should be in the end, if the server says so."""
+    """Append what is missing to `part`. Returns the length of the whole file; None if the server does not say it."""
     there = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={'Range': f'bytes={there}-'} if there else {})
     try:
@@ -126,7 +115,7 @@ def fetch(url: str, part: Path, report: Report | None, timeout: float) -> int | 
 
 
 def right_hash(path: Path, name: str) -> bool:
-    """Whether the file's SHA-256 begins as its name says; true if its name says nothing."""
+    """Whether the file's SHA-256 begins as the name says, or the name says nothing."""
     wanted = HASH.search(name)
     if not wanted:
         return True
@@ -138,4 +127,5 @@ def right_hash(path: Path, name: str) -> bool:
 
 
 def mend(url: str, target: Path) -> str:
-    return f'where there is a network, bring it to {target}, for example by: curl -L -o {target} {url}'
+    """What a user can do."""
+    return f'on a machine with a network, download it to {target}, for example by: curl -L -o {target} {url}'

@@ -1,8 +1,10 @@
-"""A model by path or by name -> its config file and its weights, downloaded where they are asked for."""
+"""A model by path or by name -> its config file and its weights, which are downloaded when they are asked for."""
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,8 @@ from solo_bg.errors import SetupError
 
 if TYPE_CHECKING:
     from solo_bg.models.zoo import Model
+
+log = logging.getLogger('solo_bg')
 
 
 def checkpoint_folder() -> Path:
@@ -31,25 +35,41 @@ def own_device(device: str) -> str:
     return f'cuda:{int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count()}'
 
 
-def find_model(config: str, checkpoint: str) -> tuple[str, str]:
-    """CONFIG may be the name of a model of mmdet's; CHECKPOINT may be `auto`, that model's own weights."""
+def find_config(config: str) -> str:
+    """The config file for CONFIG: a path as it is, or the config of an mmdet model (see `zoo.find`).
+
+    Where CONFIG is only the beginning of the model's name, the log says which model it became.
+
+    Raises:
+        SetupError: mmdet has no model of this name; the message names the nearest ones.
+    """
     from solo_bg.models import zoo
 
-    given = Path(config)
-    if given.is_file() and checkpoint != 'auto':
-        return config, checkpoint
-    if not given.is_file() and given.suffix == '.py':
-        return config, checkpoint  # the segmenter says what is wrong
-    try:
-        model = zoo.find(given.stem if given.is_file() else config)
-    except SetupError as error:
-        if not given.is_file():
-            raise
-        raise SetupError(
-            f'`auto` knows the models of mmdet only, not {config}; give the path of its weights'
-        ) from error
-    weights = str(fetch_weights(model)) if checkpoint == 'auto' else checkpoint
-    return config if given.is_file() else str(model.config), weights
+    if Path(config).exists() or Path(config).suffix == '.py':
+        return config
+    model = zoo.find(config)
+    if config not in (model.name, model.config.stem):
+        log.warning('%s is short for %s', config, model.name)
+    return str(model.config)
+
+
+def find_weights(config: str, checkpoint: str) -> str:
+    """The checkpoint file for CHECKPOINT: a path as it is; for `auto` mmdet's weights for CONFIG, downloaded.
+
+    Args:
+        config: the name of a model of mmdet's, or the path of one of mmdet's configs.
+
+    Raises:
+        SetupError: `auto` was asked for, and mmdet has no weights for CONFIG; or they cannot be downloaded.
+    """
+    from solo_bg.models import zoo
+
+    if checkpoint != 'auto':
+        return checkpoint
+    model = zoo.find_exactly(Path(config).stem) if Path(config).is_file() else zoo.find(config)
+    if model is None:
+        raise SetupError(f'`auto` knows the models of mmdet only, not {config}; give the path of its weights')
+    return str(fetch_weights(model))
 
 
 def fetch_weights(model: Model, folder: Path | None = None) -> Path:
@@ -58,8 +78,6 @@ def fetch_weights(model: Model, folder: Path | None = None) -> Path:
     Args:
         folder: None: `checkpoint_folder()`.
     """
-    import sys
-
     from rich.console import Console
     from rich.progress import Progress
 

@@ -1,4 +1,4 @@
-"""mmdet's own models by name, as its installed metafiles list them."""
+"""mmdet's models by name, as the metafiles of the installed mmdet list them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 from solo_bg.errors import SetupError
 from solo_bg.mmdet_needed import mmdet_needed
 
-LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # as safe, and faster where it is built
+LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)  # the C version is faster
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Model:
 
     Attributes:
         name: such as `solo_r50_fpn_1x_coco`.
-        config: its config file, installed with mmdet.
-        weights: the address of its weights; None if there is none.
-        mask_ap: on COCO val2017, in percent, as mmdet's metafile has it; None if it has none.
+        config: its config file, which is installed with mmdet.
+        weights: the address of its weights; None if mmdet publishes none.
+        mask_ap: mask AP on COCO val2017 in percent, from mmdet's metafile; None if it has none.
     """
 
     name: str
@@ -35,12 +35,12 @@ class Model:
 
     @property
     def file_name(self) -> str:
-        """What the weights are called."""
+        """The file name of the weights."""
         return (self.weights or '').rpartition('/')[2]
 
 
 def models(families: str = '*') -> dict[str, Model]:
-    """Name -> model, of all families of mmdet's or of one such as `solo`.
+    """Name -> model, for all of mmdet's families or for one, such as `solo`.
 
     Raises:
         SetupError: the installed mmdet has no metafiles.
@@ -56,7 +56,7 @@ def models(families: str = '*') -> dict[str, Model]:
 
 
 def config_files(pattern: str) -> list[Path]:
-    """mmdet's configs of this name, whether a metafile lists them or not; `pattern` is family/name, `*` for any."""
+    """mmdet's config files that match `family/name`, where `*` stands for anything; metafiles need not list them."""
     return sorted(metafiles().glob(f'configs/{pattern}.py'))
 
 
@@ -76,11 +76,26 @@ def mask_ap(entry: dict[str, Any]) -> float | None:
 
 
 def find(name: str) -> Model:
-    """The model of this name, or of the config of this name. A config that no metafile lists is one without weights.
+    """The model of this name; else the model whose name begins with it.
+
+    Of several models that begin so, those with weights and a mask AP come first, then shorter names, then the
+    alphabet: `solo_r50` is `solo_r50_fpn_1x_coco`.
 
     Raises:
         SetupError: there is none; the message names the nearest.
     """
+    if model := find_exactly(name):
+        return model
+    known = models()
+    begun = [model for model in known.values() if name and re.match(rf'{re.escape(name)}[_-]', model.name)]
+    if begun:
+        return min(begun, key=lambda model: (not model.weights, model.mask_ap is None, len(model.name), model.name))
+    near = ', '.join(difflib.get_close_matches(name, known, 3)) or 'see tools/download.py --list'
+    raise SetupError(f'no config at {name}, and mmdet has no model of this name; the nearest: {near}')
+
+
+def find_exactly(name: str) -> Model | None:
+    """The model of this name, or of the config of this name. A config that no metafile lists has no weights."""
     known = models()
     if name in known:
         return known[name]
@@ -88,5 +103,4 @@ def find(name: str) -> Model:
         return listed[0]
     if re.fullmatch(r'[\w.-]+', name) and (paths := config_files(f'*/{name}')):
         return Model(name, paths[0], None, None)
-    near = ', '.join(difflib.get_close_matches(name, known, 3)) or 'see tools/download.py --list'
-    raise SetupError(f'no config at {name}, and mmdet has no model of this name; the nearest: {near}')
+    return None

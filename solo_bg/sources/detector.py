@@ -24,13 +24,12 @@ class Detector(Source):
 
     @classmethod
     def build(cls, settings: SourceSettings) -> Detector:
-        from solo_bg.models.find import find_model, own_device
+        from solo_bg.models.find import own_device
         from solo_bg.models.segmenter import Segmenter
 
-        config, checkpoint = find_model(settings.config, settings.checkpoint)
         segmenter = Segmenter(
-            config,
-            checkpoint,
+            settings.config,
+            settings.checkpoint,
             own_device(settings.device),
             settings.cfg_options,
             precision=settings.precision,

@@ -249,10 +249,9 @@ def test_weights_that_are_there_are_taken(tmp_path, monkeypatch):
     assert find.fetch_weights(model, tmp_path) == tmp_path / model.file_name
     monkeypatch.setattr(find, 'fetch_weights', lambda model: f'weights of {model.name}')
     config = str(model.config)
-    assert find.find_model(model.name, 'auto') == (config, f'weights of {model.name}')
-    assert find.find_model(config, 'auto') == (config, f'weights of {model.name}')
-    assert find.find_model(config, 'a.pth') == (config, 'a.pth')
-    assert find.find_model(model.name, 'a.pth') == (config, 'a.pth')
+    assert find.find_config(model.name) == find.find_config(config) == config
+    assert find.find_weights(model.name, 'auto') == find.find_weights(config, 'auto') == f'weights of {model.name}'
+    assert find.find_weights(model.name, 'a.pth') == find.find_weights(config, 'a.pth') == 'a.pth'
 
 
 def test_no_network_is_2_and_says_what_to_do(scenes, tmp_path, capsys, monkeypatch):

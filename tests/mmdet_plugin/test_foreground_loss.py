@@ -72,7 +72,8 @@ def test_stripped_weights_fit_stock_mmdet(model):
     from mmengine.config import Config
 
     from solo_bg.mmdet_plugin.foreground_loss import strip
-    from solo_bg.models.checkpoint import Checkpoint, load_weights
+    from solo_bg.models.checkpoint import Checkpoint
+    from solo_bg.models.weights import load_weights
 
     stock = MODELS.build(Config.fromfile(ROOT / 'configs/solo_bg_tiny.py').model)
     load_weights(stock, Checkpoint(strip(model.state_dict()), {}), 'stripped')

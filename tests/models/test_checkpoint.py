@@ -13,7 +13,9 @@ from conftest import CHECKPOINT
 from safetensors.torch import save_file
 
 from solo_bg.errors import SetupError
-from solo_bg.models.checkpoint import Checkpoint, load_checkpoint, load_safely_everywhere, load_weights
+from solo_bg.models.checkpoint import Checkpoint, load_checkpoint
+from solo_bg.models.runner_loading import load_safely_everywhere
+from solo_bg.models.weights import load_weights
 
 
 def test_a_training_checkpoint_of_mmengine_loads(tmp_path):

@@ -16,9 +16,10 @@ from test_lazy_solo import CHANNELS, CLASSES, GRIDS, features, make_heads, sampl
 
 from solo_bg import Segmenter
 from solo_bg.models import zoo
-from solo_bg.models.checkpoint import load_checkpoint, load_safely_everywhere
+from solo_bg.models.checkpoint import load_checkpoint
 from solo_bg.models.convert import from_original, is_original
-from solo_bg.models.fit import empty_weights
+from solo_bg.models.runner_loading import load_safely_everywhere
+from solo_bg.models.suggest import empty_weights
 from solo_bg.scenes import draw_scene
 
 KINDS = {'solo': 'SOLOHead', 'decoupled': 'DecoupledSOLOHead', 'light': 'DecoupledSOLOLightHead'}

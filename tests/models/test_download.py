@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import CONFIG
+from filelock import FileLock
 
 from solo_bg import SetupError
 from solo_bg.models import zoo
 from solo_bg.models.download import download
-from solo_bg.models.find import find_model
+from solo_bg.models.find import find_config, find_weights
 
 DATA = np.random.default_rng(0).integers(0, 256, 3_000_000, dtype=np.uint8).tobytes()
 NAME = f'solo-{hashlib.sha256(DATA).hexdigest()[:8]}.pth'
@@ -110,7 +111,7 @@ def test_another_hash_is_refused_and_nothing_of_it_is_kept(server, tmp_path, beg
 
 
 def test_no_such_file(server, tmp_path):
-    with pytest.raises(SetupError, match=r'missing/solo-.* answers 404 .*; where there is .*curl -L'):
+    with pytest.raises(SetupError, match=r'missing/solo-.* answers 404 .*; on a machine with .*curl -L'):
         download(address(server, 'missing'), tmp_path / NAME)
     assert list(tmp_path.iterdir()) == []
 
@@ -166,7 +167,7 @@ def test_models_go_by_the_names_of_their_configs_too():
     assert zoo.find('mask-rcnn_r50_fpn_gn_ws-all_2x_coco').config.is_file()
     assert zoo.find('mask-rcnn_r50_fpn-carafe_1x_coco').weights
     with pytest.raises(SetupError, match='knows the models of mmdet only'):
-        find_model(str(CONFIG), 'auto')
+        find_weights(str(CONFIG), 'auto')
 
 
 def test_mmdets_models():
@@ -177,4 +178,45 @@ def test_mmdets_models():
     unlisted = zoo.find('solov2_r101_fpn_ms-3x_coco')  # a config without weights, in no metafile
     assert unlisted.config.is_file() and unlisted.weights is None
     with pytest.raises(SetupError, match=r'no model of this name; the nearest: .*solo_r50_fpn_1x_coco'):
-        zoo.find('solo_r50_fpn_1x')
+        zoo.find('solo_r50_fpm_1x_coco')
+
+
+@pytest.mark.parametrize(
+    ('beginning', 'name'),
+    [
+        ('solo_r50', 'solo_r50_fpn_1x_coco'),
+        ('solo', 'solo_r50_fpn_1x_coco'),
+        ('solo_r50_fpn_3x', 'solo_r50_fpn_3x_coco'),
+        ('mask2former', 'mask2former_r50_8xb2-lsj-50e_coco'),
+        ('mask-rcnn', 'mask-rcnn_r50_fpn_1x_coco'),
+        ('solov2_r50_fpn', 'solov2_r50_fpn_1x_coco'),
+    ],
+)
+def test_the_beginning_of_a_name_finds_the_model(beginning, name, caplog):
+    """Those with weights and a mask AP first, then the shortest name, then the alphabet; the log says which."""
+    assert zoo.find(beginning).name == name
+    assert find_config(beginning) == str(zoo.find(name).config)
+    assert caplog.messages == [f'{beginning} is short for {name}']
+    caplog.clear()
+    assert find_config(name) == find_config(str(zoo.find(name).config)) and not caplog.messages
+
+
+@pytest.mark.parametrize('beginning', ['solo_r5', 'r50', '', 'solo_r50.*'])
+def test_a_beginning_ends_with_a_word(beginning):
+    with pytest.raises(SetupError, match='no model of this name'):
+        zoo.find(beginning)
+
+
+def test_a_config_of_the_users_is_not_taken_for_the_beginning_of_a_name(tmp_path):
+    (tmp_path / 'solo.py').write_text('')
+    with pytest.raises(SetupError, match='knows the models of mmdet only'):
+        find_weights(str(tmp_path / 'solo.py'), 'auto')
+
+
+@pytest.mark.parametrize('failure', [OSError(95, 'Operation not supported'), NotImplementedError()])
+def test_a_disk_without_locks(server, tmp_path, monkeypatch, failure):
+    def acquire(self):
+        raise failure
+
+    monkeypatch.setattr(FileLock, 'acquire', acquire)
+    assert download(address(server, 'plain'), tmp_path / NAME).read_bytes() == DATA

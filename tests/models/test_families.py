@@ -14,7 +14,7 @@ from small_models import CLASSES, save_small_weights, small_config
 from solo_bg import Segmenter, SetupError
 from solo_bg.cli import main as cli
 from solo_bg.draw.styles import load_style
-from solo_bg.models.segmenter import count_classes
+from solo_bg.models.class_names import count_classes
 from solo_bg.scenes import draw_scene
 
 pytestmark = [

@@ -12,8 +12,9 @@ from mmengine.config import Config
 from solo_bg import ImageError, Segmenter, SetupError
 from solo_bg.cli import main as cli
 from solo_bg.models import zoo
-from solo_bg.models.config import find_class_names
-from solo_bg.models.segmenter import MODELS, choose_device, choose_precision, count_classes
+from solo_bg.models.class_names import count_classes, find_class_names
+from solo_bg.models.detector import MODELS
+from solo_bg.models.device import choose_device, choose_precision
 from solo_bg.scenes import draw_scene
 
 MMDET_CONFIGS = ('solo_r50_fpn_1x_coco', 'decoupled-solo_r50_fpn_1x_coco', 'decoupled-solo-light_r50_fpn_3x_coco')

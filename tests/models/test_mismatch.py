@@ -12,15 +12,9 @@ from solo_bg.cli import main as cli
 from solo_bg.models import zoo
 from solo_bg.models.checkpoint import Checkpoint, load_checkpoint
 from solo_bg.models.convert import from_original
-from solo_bg.models.fit import (
-    class_overrides,
-    class_settings,
-    compare,
-    empty_weights,
-    explain,
-    fitting_config,
-    infer_classes,
-)
+from solo_bg.models.mismatch import class_overrides, class_settings, compare, infer_classes
+from solo_bg.models.suggest import empty_weights, fitting_config
+from solo_bg.models.weights import explain
 from solo_bg.scenes import draw_scene
 
 
