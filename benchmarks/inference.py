@@ -29,7 +29,7 @@ from solo_bg.disk.encode import encode_image
 from solo_bg.disk.read import read_image
 from solo_bg.draw.styles import load_style
 from solo_bg.models import zoo
-from solo_bg.models.segmenter import PRECISIONS
+from solo_bg.models.device import PRECISIONS
 from solo_bg.scenes import draw_scene
 
 CASES = (

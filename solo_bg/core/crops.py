@@ -110,7 +110,7 @@ class Crops(Sequence[Tensor]):
         if not self.held:
             return self
         bytes_of = [crop.bits if isinstance(crop, Packed) else crop.reshape(-1).view(torch.uint8) for crop in self.held]
-        moved = torch.cat(bytes_of).to(device).split([len(one) for one in bytes_of])
+        moved = torch.split(torch.cat(bytes_of).to(device), [len(one) for one in bytes_of])
         return Crops(
             Packed(one, crop.size, crop.rows, crop.columns)
             if isinstance(crop, Packed)

@@ -26,6 +26,6 @@ def download(tensors: Sequence[Tensor]) -> list[NDArray[Any]]:
     bytes_here.copy_(bytes_there, non_blocking=True)
     torch.cuda.current_stream(bytes_there.device).synchronize()
     arrays: dict[int, NDArray[Any]] = {}
-    for index, part in zip(order, bytes_here.split([len(part) for part in parts]), strict=True):
+    for index, part in zip(order, torch.split(bytes_here, [len(part) for part in parts]), strict=True):
         arrays[index] = part.view(tensors[index].dtype).view(tensors[index].shape).numpy()
     return [arrays[index] for index in range(len(tensors))]
