@@ -20,7 +20,8 @@ from solo_bg.core.masks import Box
 Runs = NDArray[np.int64]  # (R,)
 BITS, MORE, SIGN = 5, 32, 16  # of each character of a text: five bits of a number, then whether more bits follow
 LONGEST = 7  # characters of a number: 35 bits
-CHUNK = 2**22  # pixels that are searched at once: few enough for the processor's cache, and few waits for a GPU
+CHUNK = 2**22  # pixels that the CPU searches at once, in its cache; a GPU searches more, as each search waits for it
+ON_GPU = 16
 
 
 def encode(instances: Instances) -> list[dict[str, Any]]:
@@ -35,10 +36,11 @@ def as_segmentation(runs: Runs, size: tuple[int, int]) -> dict[str, Any]:
 def runs_of(instances: Instances) -> Iterator[Runs]:
     """The runs of each mask. Runs are searched on the masks' device, inside the boxes."""
     crops, boxes = instances.crops, instances.host_boxes
+    most = CHUNK if instances.device.type == 'cpu' else CHUNK * ON_GPU
     first = pixels = 0
     for index, (x0, y0, x1, y1) in enumerate(boxes):
         pixels += (y1 - y0 + 1) * (x1 - x0)
-        if pixels >= CHUNK or index + 1 == len(boxes):
+        if pixels >= most or index + 1 == len(boxes):
             yield from runs_of_chunk(crops[first : index + 1], boxes[first : index + 1], instances.size)
             first, pixels = index + 1, 0
 

@@ -7,6 +7,7 @@ from random_masks import random_masks
 from solo_bg import Instances
 from solo_bg.coco.carry_over import carry_over, keep_all
 from solo_bg.coco.dataset import Labelled
+from solo_bg.core import crops
 
 NAMES = ('round', 'other')
 
@@ -94,6 +95,15 @@ def test_what_is_restored_is_what_was_annotated(seed):
     assert all(mask.any() for mask in carried.instances.masks[6:])
     for before, after in zip(masks[0], carried.instances.masks, strict=False):
         assert (after | ~before).all()
+
+
+def test_large_masks_stay_packed(monkeypatch):
+    given, parts = labelled(A, B), found((0, 0, 10, 7), (15, 0, 25, 7))
+    plain = carry_over(parts, given).instances
+    monkeypatch.setattr(crops, 'PACKED_FROM', 50)
+    packed = carry_over(parts, given).instances
+    assert all(isinstance(crop, crops.Packed) for crop in packed.crops.held)
+    assert torch.equal(packed.masks, plain.masks) and torch.equal(plain.union, found(A, B).union)
 
 
 def test_what_was_wrong_with_annotations_is_among_the_decisions():

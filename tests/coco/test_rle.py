@@ -74,6 +74,7 @@ def test_the_runs_of_a_box(seed):
 
 
 @given(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=30))
+@settings(deadline=None)
 def test_any_runs_survive_as_text(runs):
     assert rle.from_text(rle.to_text(np.array(runs))).tolist() == runs
 

@@ -131,3 +131,16 @@ def test_foreground_iou_of_nothing(data, tmp_path):
     assert evaluate('ForegroundIoU', data, tmp_path, samples(data, 0)) == {'foreground/iou': 0.0}
     (tmp_path / 'instances.json').write_text(json.dumps({**data, 'annotations': []}))
     assert evaluate('ForegroundIoU', data, tmp_path, samples(data, 0)) == {'foreground/iou': 1.0}
+
+
+def test_an_annotation_that_cannot_be_used_is_skipped(data, tmp_path, caplog):
+    given = list(samples(data, 5))
+    without = {**data, 'annotations': data['annotations'][1:]}
+    bad = {**data['annotations'][0], 'segmentation': [[1, 1, 5, 1]]}
+    for kind in ('MaskProposalRecall', 'ForegroundIoU'):
+        (tmp_path / 'instances.json').write_text(json.dumps(without))
+        expected = evaluate(kind, data, tmp_path, given)
+        caplog.clear()
+        (tmp_path / 'instances.json').write_text(json.dumps({**data, 'annotations': [bad, *without['annotations']]}))
+        assert evaluate(kind, data, tmp_path, given) == expected
+        assert 'annotation 1000 has a polygon of 4 numbers' in caplog.text
