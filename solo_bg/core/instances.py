@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +12,7 @@ from torch import Tensor
 from solo_bg.core import masks as mask_ops
 from solo_bg.core.crops import Crops
 from solo_bg.core.masks import Box
-
-if TYPE_CHECKING:
-    pass
+from solo_bg.errors import ImageError
 
 
 class Instances:
@@ -30,8 +28,13 @@ class Instances:
         scores: float32 (N,), finite.
         class_names: of all classes the source knows; may be empty, then a label is called by its number.
 
+    Attributes:
+        alpha: uint8 (H, W), the opacity of the foreground, or None. `with_alpha` sets it. `union` is `alpha > 127`.
+        margin: how many pixels `foreground` reaches beyond `union`. `grow` sets it.
+
     Raises:
         ValueError: a shape, a type or a length does not fit; the message says what was given.
+        ImageError: a score is NaN or infinite.
     """
 
     def __init__(self, masks: Tensor, labels: Tensor, scores: Tensor, class_names: Sequence[str] = ()) -> None:
@@ -94,7 +97,9 @@ class Instances:
         if labels.is_floating_point() and length:
             raise ValueError(f'labels must be whole numbers, got {labels.dtype}')
         if not torch.isfinite(scores).all():
-            raise ValueError('scores must be finite, got NaN or infinity')
+            raise ImageError(
+                'scores must be finite, got NaN or infinity: broken weights, or a precision that overflows'
+            )
         numbers: list[int] = labels.tolist()  # one transfer; `min` and `max` on the device would be two
         if length and (min(numbers) < 0 or (class_names and max(numbers) >= len(class_names))):
             raise ValueError(f'labels go from {min(numbers)} to {max(numbers)}, {len(class_names)} names given')
@@ -102,6 +107,7 @@ class Instances:
         self.scores = scores.float()
         self.class_names = tuple(class_names)
         self.size = (int(size[0]), int(size[1]))
+        self.alpha: Tensor | None = None
         self.margin = 0
 
     def __len__(self) -> int:
@@ -189,13 +195,17 @@ class Instances:
         some = Instances.from_crops(
             self.boxes[rows], crops, self.size, self.labels[rows], self.scores[rows], self.class_names
         )
+        if self.alpha is not None:
+            all_chosen = len(set(chosen.tolist())) == len(self)
+            some.alpha = self.alpha if all_chosen else self.alpha * some.union
         some.margin = self.margin
         return some
 
     def join(self, other: Instances) -> Instances:
         """These, then the other's, of one image. Labels go by name: names that only the other has come after ours.
 
-        Where one side alone has names, the other's are its labels' numbers.
+        Where only one side has class names, the other side's labels are named by their numbers. The larger alpha wins;
+        masks without alpha are opaque. The margin is the larger one.
 
         Raises:
             ValueError: they are of images of different sizes.
@@ -208,7 +218,7 @@ class Instances:
         names = {name: label for label, name in enumerate(dict.fromkeys((*ours, *theirs)))}
         position = [names[name] for name in theirs]
         labels = torch.tensor(position, device=self.device)[other.labels] if position else other.labels
-        return Instances.from_crops(
+        joined = Instances.from_crops(
             torch.cat([self.boxes, other.boxes]),
             self.crops + other.crops,
             self.size,
@@ -216,6 +226,50 @@ class Instances:
             torch.cat([self.scores, other.scores]),
             tuple(names),
         )
+        if self.alpha is not None or other.alpha is not None:
+            joined.alpha = torch.maximum(self.opacity(), other.opacity())
+        joined.margin = max(self.margin, other.margin)
+        return joined
+
+    def opacity(self) -> Tensor:
+        """uint8 (H, W): `alpha`, or 255 on the union where there is none."""
+        return self.union.to(torch.uint8) * 255 if self.alpha is None else self.alpha
+
+    def with_alpha(self, alpha: Tensor) -> Instances:
+        """The same instances with this opacity. Their masks change so that the union is `alpha > 127`.
+
+        Each mask loses the pixels where `alpha` is 127 or less. A pixel above 127 that no mask has goes to the instance
+        whose pixels are nearest.
+
+        `[...]` and `select` keep `alpha` where all instances stay. Where some go, `alpha` becomes 0 outside the masks
+        of the others, because the soft pixels around a mask may belong to either.
+
+        Args:
+            alpha: uint8 (H, W) on the instances' device.
+
+        Raises:
+            ValueError: another type, size or device, or opaque pixels where every mask is empty.
+        """
+        if alpha.dtype != torch.uint8 or tuple(alpha.shape) != self.size or alpha.device != self.device:
+            raise ValueError(
+                f'alpha must be uint8 {self.size} on {self.device}, got {alpha.dtype} {tuple(alpha.shape)} on '
+                f'{alpha.device}'
+            )
+        solid = alpha > 127
+        changed = self if torch.equal(solid, self.union) else self._fit(solid)
+        same = changed[:]
+        same.alpha = alpha
+        return same
+
+    def _fit(self, union: Tensor) -> Instances:
+        """The same instances, their masks changed so that together they cover `union`, bool (H, W), exactly."""
+        if not self.union.any() and union.any():
+            raise ValueError('alpha has pixels above 127, but the instances have no pixels that they could belong to')
+        gained = mask_ops.nearest_owner(self.owner_map).where(union & ~self.union, -1)
+        masks = torch.stack([mask & union | (gained == index) for index, mask in enumerate(self.masks)])
+        fitted = Instances(masks, self.labels, self.scores, self.class_names)
+        fitted.margin = self.margin
+        return fitted
 
     def numbers(self) -> tuple[str, ...]:
         """Names for classes that have none: `0` and on, to the largest label."""
@@ -254,5 +308,6 @@ class Instances:
         else:
             crops, boxes = self.crops.to(device), self.boxes.to(device)
             moved = Instances.from_crops(boxes, crops, self.size, labels, scores, self.class_names)
+        moved.alpha = None if self.alpha is None else self.alpha.to(device)
         moved.margin = self.margin
         return moved

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -70,6 +72,23 @@ def owner_map(crops: Sequence[Tensor], boxes: Sequence[Box], size: tuple[int, in
         region = rank[y0:y1, x0:x1]
         torch.maximum(region, crop.view(torch.uint8) * own, out=region)
     return (len(crops) - rank).where(rank > 0, -1)
+
+
+def nearest_owner(owner: Tensor) -> Tensor:
+    """An owner map, int16 (H, W), in which each background pixel has the owner of the nearest pixel that has one.
+
+    Computed on the host by OpenCV. A map of background alone comes back as it is.
+    """
+    given = owner.cpu().numpy()
+    background = (given < 0).astype(np.uint8)
+    if background.all():
+        return owner
+    _, nearest = cv2.distanceTransformWithLabels(
+        background, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    owners = np.zeros(nearest.max() + 1, np.int16)  # OpenCV gives each pixel that has an owner a number of its own
+    owners[nearest[background == 0]] = given[background == 0]
+    return torch.from_numpy(owners[nearest]).to(owner.device)
 
 
 def count_rows_and_columns(

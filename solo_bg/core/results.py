@@ -62,9 +62,11 @@ def as_instances(result: Any, size: Sequence[int], class_names: Sequence[str] = 
 
 def named(instances: Instances, class_names: Sequence[str]) -> Instances:
     """The same instances, their labels named."""
-    return Instances.from_crops(
+    renamed = Instances.from_crops(
         instances.boxes, instances.crops, instances.size, instances.labels, instances.scores, class_names
     )
+    renamed.alpha, renamed.margin = instances.alpha, instances.margin
+    return renamed
 
 
 def flatten_classes(bbox_results: Sequence[Any], segm_results: Any) -> tuple[list[Any], Tensor, Tensor]:

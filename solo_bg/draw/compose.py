@@ -82,9 +82,17 @@ def labels(image: Tensor, instances: Instances) -> Tensor:
 
 
 def cutout(image: Tensor, instances: Instances) -> Tensor:
-    """Style: the image with what stays as alpha (0 or 255), uint8 (H, W, 4), BGRA; colours untouched."""
+    """Style: the image with its opacity, uint8 (H, W, 4), BGRA; colours untouched.
+
+    The opacity is the instances' alpha. Where they have none it is 255 on the foreground and 0 elsewhere. A margin
+    around the union is opaque.
+    """
     check_image(image, instances.size)
-    return torch.cat([image, mask(image, instances)[..., None]], 2)
+    if instances.alpha is None:
+        opacity = mask(image, instances)
+    else:
+        opacity = instances.alpha.masked_fill(instances.foreground & ~instances.union, 255)
+    return torch.cat([image, opacity[..., None]], 2)
 
 
 def check_image(image: Tensor, size: tuple[int, ...]) -> None:
