@@ -12,6 +12,7 @@ SOURCES = {
     'model': 'solo_bg.sources.detector:Detector',
     'gt': 'solo_bg.sources.annotated:Annotated',
     'union': 'solo_bg.sources.union:Union',
+    'foreground': 'solo_bg.sources.foreground:Foreground',
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -116,9 +116,24 @@ class Source:
         """Find the instances of each image, in order. Raises ImageError for an image that it cannot use."""
         raise NotImplementedError
 
+    def start_clip(self) -> Callable[[InputImage], Instances]:
+        """A function for the frames of one clip, called with one after the other.
 
-def read_options(defaults: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
-    """The source's options: the defaults, replaced by the given texts converted to the defaults' types.
+        A source that remembers, such as RobustVideoMatting, carries its state from frame to frame. For the others each
+        frame is a still.
+        """
+        return lambda frame: self([frame])[0]
+
+
+def read_options(
+    defaults: Mapping[str, Any], given: Mapping[str, str], option: str = '--source-options'
+) -> dict[str, Any]:
+    """The defaults, replaced by the given texts converted to the defaults' types.
+
+    A tuple is written with commas; its items have the type of the default's first item, or are texts.
+
+    Args:
+        option: the command's option that the texts come from, for messages.
 
     Raises:
         SetupError: an unknown name, or a text that is no value of the type.
@@ -127,10 +142,20 @@ def read_options(defaults: Mapping[str, Any], given: Mapping[str, str]) -> dict[
     for name, text in given.items():
         if name not in defaults:
             known = ', '.join(defaults) or 'none'
-            raise SetupError(f'--source-options: this source has no option {name!r}; its options are: {known}')
-        kind = type(defaults[name])
+            raise SetupError(f'{option}: there is no {name!r} here; expected one of: {known}')
         try:
-            values[name] = text.lower() in ('1', 'true', 'yes') if kind is bool else kind(text)
+            values[name] = convert(text, defaults[name])
         except ValueError as error:
-            raise SetupError(f'--source-options: {name} expected {kind.__name__}, got {text!r}') from error
+            kind = type(defaults[name]).__name__
+            raise SetupError(f'{option}: {name} expected {kind}, got {text!r}') from error
     return values
+
+
+def convert(text: str, default: Any) -> Any:
+    """A text as a value of the default's type. Raises ValueError if it is none."""
+    if isinstance(default, bool):
+        return text.lower() in ('1', 'true', 'yes')
+    if isinstance(default, tuple):
+        item = type(default[0]) if default else str
+        return tuple(item(part) for part in text.strip('()[]').split(',') if part)
+    return type(default)(text)

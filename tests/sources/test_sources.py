@@ -97,7 +97,7 @@ def test_every_name_leads_to_a_source():
 @pytest.mark.parametrize(
     ('name', 'message'),
     [
-        ('magic', "no source is called 'magic'; expected one of model, gt, union, or module:Class"),
+        ('magic', f"no source is called 'magic'; expected one of {', '.join(SOURCES)}, or module:Class"),
         ('nowhere:Class', 'cannot be imported'),
         ('toy_source:Missing', 'cannot be imported'),
         ('pathlib:Path', 'expected a subclass of solo_bg.Source'),
@@ -113,7 +113,7 @@ def test_options_have_the_types_of_their_defaults():
     assert read_options(defaults, {}) == defaults
     given = {'k': '3', 'weight': '1e-3', 'lab': 'false', 'seeds': '1,2'}
     assert read_options(defaults, given) == {'k': 3, 'weight': 0.001, 'lab': False, 'seeds': '1,2'}
-    for name, text, message in (('n', '1', 'options are: k, weight'), ('k', 'many', "expected int, got 'many'")):
+    for name, text, message in (('n', '1', 'expected one of: k, weight'), ('k', 'many', "expected int, got 'many'")):
         with pytest.raises(SetupError, match=message):
             read_options(defaults, {name: text})
 
