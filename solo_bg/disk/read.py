@@ -119,9 +119,9 @@ def read_json(path: Path) -> Any:
         raise SetupError(f'is no JSON: {error}') from error
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    hasher = hashlib.sha256()
+def digest(path: Path, algorithm: str = 'sha256') -> str:
+    """The checksum of a file, in hexadecimal: SHA-256, or what hashlib calls `algorithm`."""
+    hasher = hashlib.new(algorithm, usedforsecurity=False)
     with path.open('rb') as file:
         while block := file.read(2**20):
             hasher.update(block)

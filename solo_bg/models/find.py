@@ -73,21 +73,21 @@ def find_weights(config: str, checkpoint: str) -> str:
 
 
 def fetch_weights(model: Model, folder: Path | None = None) -> Path:
-    """A model's weights, downloaded to `folder` unless they are there; a progress bar on a terminal.
+    """A model's weights, downloaded to `folder` (default: `checkpoint_folder()`) unless they are there."""
+    if not model.weights:
+        raise SetupError(f'mmdet has no weights of {model.name}; give the path of some')
+    return fetch_file(model.weights, (folder or checkpoint_folder()) / model.file_name)
 
-    Args:
-        folder: None: `checkpoint_folder()`.
-    """
+
+def fetch_file(url: str, target: Path) -> Path:
+    """Download a file to `target` unless it is there; a progress bar on a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
     from solo_bg.models.download import download
 
-    if not model.weights:
-        raise SetupError(f'mmdet has no weights of {model.name}; give the path of some')
-    target = (folder or checkpoint_folder()) / model.file_name
     if target.exists():
         return target
     with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(model.file_name, total=None)
-        return download(model.weights, target, lambda there, total: bar.update(task, completed=there, total=total))
+        task = bar.add_task(target.name, total=None)
+        return download(url, target, lambda there, total: bar.update(task, completed=there, total=total))

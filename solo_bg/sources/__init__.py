@@ -12,6 +12,13 @@ SOURCES = {
     'model': 'solo_bg.sources.detector:Detector',
     'gt': 'solo_bg.sources.annotated:Annotated',
     'union': 'solo_bg.sources.union:Union',
+    'foreground': 'solo_bg.sources.foreground:Foreground',
+    'kmeans': 'solo_bg.sources.kmeans:KMeans',
+    'otsu': 'solo_bg.sources.otsu:Otsu',
+    'region-growing': 'solo_bg.sources.region_growing:RegionGrowing',
+    'grabcut': 'solo_bg.sources.grabcut:GrabCut',
+    'grabcut-model': 'solo_bg.sources.grabcut:GrabCutModel',
+    'ncut': 'solo_bg.sources.ncut:NormalisedCut',
 }
 
 

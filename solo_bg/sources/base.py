@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
-
-from solo_bg.errors import SetupError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,21 +114,10 @@ class Source:
         """Find the instances of each image, in order. Raises ImageError for an image that it cannot use."""
         raise NotImplementedError
 
+    def start_clip(self) -> Callable[[InputImage], Instances]:
+        """A function for the frames of one clip, called with one after the other.
 
-def read_options(defaults: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
-    """The source's options: the defaults, replaced by the given texts converted to the defaults' types.
-
-    Raises:
-        SetupError: an unknown name, or a text that is no value of the type.
-    """
-    values = dict(defaults)
-    for name, text in given.items():
-        if name not in defaults:
-            known = ', '.join(defaults) or 'none'
-            raise SetupError(f'--source-options: this source has no option {name!r}; its options are: {known}')
-        kind = type(defaults[name])
-        try:
-            values[name] = text.lower() in ('1', 'true', 'yes') if kind is bool else kind(text)
-        except ValueError as error:
-            raise SetupError(f'--source-options: {name} expected {kind.__name__}, got {text!r}') from error
-    return values
+        A source that remembers, such as RobustVideoMatting, carries its state from frame to frame. For the others each
+        frame is a still.
+        """
+        return lambda frame: self([frame])[0]

@@ -12,10 +12,11 @@ from solo_bg import InputImage, Instances, SetupError, eliminate_folder
 from solo_bg.cli import main as cli
 from solo_bg.coco.dataset import Annotations
 from solo_bg.disk.read import read_image
+from solo_bg.key_values import read_options
 from solo_bg.scenes import draw_scene
 from solo_bg.sources import SOURCES, load_source
 from solo_bg.sources.annotated import Annotated
-from solo_bg.sources.base import Source, read_options
+from solo_bg.sources.base import Source
 from solo_bg.sources.detector import Detector
 from solo_bg.sources.union import Union
 
@@ -97,7 +98,7 @@ def test_every_name_leads_to_a_source():
 @pytest.mark.parametrize(
     ('name', 'message'),
     [
-        ('magic', "no source is called 'magic'; expected one of model, gt, union, or module:Class"),
+        ('magic', f"no source is called 'magic'; expected one of {', '.join(SOURCES)}, or module:Class"),
         ('nowhere:Class', 'cannot be imported'),
         ('toy_source:Missing', 'cannot be imported'),
         ('pathlib:Path', 'expected a subclass of solo_bg.Source'),
@@ -113,7 +114,7 @@ def test_options_have_the_types_of_their_defaults():
     assert read_options(defaults, {}) == defaults
     given = {'k': '3', 'weight': '1e-3', 'lab': 'false', 'seeds': '1,2'}
     assert read_options(defaults, given) == {'k': 3, 'weight': 0.001, 'lab': False, 'seeds': '1,2'}
-    for name, text, message in (('n', '1', 'options are: k, weight'), ('k', 'many', "expected int, got 'many'")):
+    for name, text, message in (('n', '1', 'expected one of: k, weight'), ('k', 'many', "expected int, got 'many'")):
         with pytest.raises(SetupError, match=message):
             read_options(defaults, {name: text})
 
