@@ -62,7 +62,7 @@ def test_every_input_is_accounted_for(folder, tmp_path):
         'broken.jpg': 'error', 'dark.png': 'empty', 'sub/0.png': 'ok',
     }  # fmt: skip
     reasons = {Path(record.input).name: record.error for record in records if record.status == 'error'}
-    assert reasons['1.png'] == '13 rows bring bad luck' and 'no image' in reasons['broken.jpg']
+    assert reasons['1.png'] == '13 rows bring bad luck' and 'not an image' in reasons['broken.jpg']
     written = {path for record in records for path in record.outputs.values()}
     assert written == set(tree(tmp_path / 'out'))
     assert {'eliminated/0.png', 'overlay/sub/0.png'} < written

@@ -1,4 +1,4 @@
-"""Choose a different output name for every image."""
+"""Choose the names of the results, a different one for every image."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from solo_bg.disk.inputs import ImageFile
 def output_names(images: Sequence[ImageFile]) -> list[str]:
     """A different name for each image, relative to a style's folder and without a suffix.
 
-    A function of the whole list but not of its order. The name is the path below INPUT without its suffix; INPUTs that
-    share a relative path put their last folder's name before it; stems that then collide (compared by `fold`) keep
-    their suffix; what still collides gets `~` and 8 hex digits of the SHA-256 of its path.
+    The names depend on the whole list, but not on its order. A name is the path below INPUT without its suffix. Where
+    two INPUTs have the same path below them, the name of the INPUT's last folder goes before it. Names that are equal
+    then (compared by `fold`) keep their suffix, and those that still are get `~` and 8 hex digits of the SHA-256 of
+    their path.
     """
     roots_of = defaultdict(set)
     for image in images:
@@ -41,7 +42,7 @@ def output_names(images: Sequence[ImageFile]) -> list[str]:
 
 
 def clashes(names: Sequence[str]) -> list[bool]:
-    """Which names occur more than once, compared by `fold`, or would be a file where another needs a folder."""
+    """Whether each name occurs more than once, compared by `fold`, or would be a file where another needs a folder."""
     folded = [fold(name) for name in names]
     count = Counter(folded)
     folders = {parent.as_posix() for name in folded for parent in PurePosixPath(name).parents}
@@ -49,5 +50,5 @@ def clashes(names: Sequence[str]) -> list[bool]:
 
 
 def fold(name: str) -> str:
-    """What file systems that ignore case, or the difference between é and e with an accent, take for one name."""
+    """The same text for names that a file system may take for one: it may ignore case, and how é is composed."""
     return unicodedata.normalize('NFC', name.casefold())

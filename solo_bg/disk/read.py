@@ -19,18 +19,15 @@ from solo_bg.disk.formats import MAX_PIXELS
 from solo_bg.disk.header import HEADER_BYTES, open_header, without_texts
 from solo_bg.errors import ImageError, SetupError
 
-METADATA_BYTES = 64 << 20  # profiles, thumbnails and further pictures that a file may hold besides its pixels
+METADATA_BYTES = 64 << 20  # for profiles, thumbnails and further pictures in a file, besides its pixels
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """The pixels of an image file, uint8 (H, W, 3), BGR, as `decode_image` gives them.
 
-    The bytes are decoded from memory: of a truncated JPEG `cv2.imread` makes a grey-filled picture where
-    `cv2.imdecode` fails.
-
     Raises:
-        ImageError: there is no such file, it is no image that can be read whole, or it has more than `max_pixels`; it
-            begins with the path.
+        ImageError: the file does not exist, is not an image that can be read whole, or has more than `max_pixels`. The
+            message begins with the path.
     """
     try:
         return decode_image(read_bytes(path, max_pixels), max_pixels)
@@ -42,7 +39,7 @@ def read_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
     """All bytes of a file that may be an image of `max_pixels`.
 
     Raises:
-        ImageError: it cannot be opened or read (see `open_file`), or changes meanwhile.
+        ImageError: the file cannot be opened (see `open_file`) or read, or it changes while it is read.
     """
     with open_file(path, max_pixels) as file:
         size = os.fstat(file.fileno()).st_size
@@ -56,11 +53,11 @@ def read_bytes(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
 
 
 def open_file(path: Path, max_pixels: int) -> BinaryIO:
-    """Open a regular file, and never wait: a FIFO that nobody writes to would block for ever.
+    """Open a regular file without waiting: a pipe that nobody writes to would block for ever.
 
     Raises:
-        ImageError: it cannot be opened, is not regular, or is larger than `max_pixels` of 8 bytes (16 bits, alpha) and
-            64 MB of what an image carries beside them.
+        ImageError: the file cannot be opened, is not a regular file, or has more than 8 bytes for each of `max_pixels`
+            (16 bits and alpha) and METADATA_BYTES.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0))
@@ -73,7 +70,7 @@ def open_file(path: Path, max_pixels: int) -> BinaryIO:
     if stat.S_ISREG(status.st_mode) and status.st_size <= most:
         return open(descriptor, 'rb')
     os.close(descriptor)
-    if stat.S_ISDIR(status.st_mode):  # inputs.walk lists those that it could not search
+    if stat.S_ISDIR(status.st_mode):  # inputs.walk lists the folders that it cannot search
         raise ImageError('is a folder, perhaps one that cannot be searched; expected an image file')
     if not stat.S_ISREG(status.st_mode):
         raise ImageError('is a pipe or a device; expected an image file')
@@ -81,21 +78,28 @@ def open_file(path: Path, max_pixels: int) -> BinaryIO:
 
 
 def image_size(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int] | None:
-    """Width and height from the file's header, as stored; None if it cannot be read."""
+    """Width and height from the file's header, before the image is turned upright; None if they cannot be read."""
     try:
         with open_file(path, max_pixels) as file:
-            return open_header(io.BytesIO(without_texts(file.read(HEADER_BYTES)))).size
+            start = file.read(HEADER_BYTES)
+            file.seek(0)
+            tags_may_be_last = start.startswith((b'II', b'MM')) and len(start) == HEADER_BYTES  # a TIFF's
+            return open_header(file if tags_may_be_last else io.BytesIO(without_texts(start))).size
     except ImageError:
         return None
 
 
 def mean_colour(paths: Iterable[Path], max_pixels: int = MAX_PIXELS) -> tuple[int, int, int]:
-    """The mean colour of all pixels of the images, rounded, blue first; images that cannot be read do not count."""
+    """The mean colour of all pixels of the images, (blue, green, red), rounded. Images that cannot be read are skipped.
+
+    Raises:
+        SetupError: no image can be read.
+    """
     total, count = np.zeros(3, np.int64), 0
     for path in paths:
         try:
             pixels = read_image(path, max_pixels)
-        except ImageError:  # reported when its turn comes
+        except ImageError:  # the run reports it
             continue
         total += pixels.sum((0, 1), dtype=np.int64)
         count += pixels.shape[0] * pixels.shape[1]
@@ -106,17 +110,17 @@ def mean_colour(paths: Iterable[Path], max_pixels: int = MAX_PIXELS) -> tuple[in
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """The content of a JSON file.
 
     Raises:
-        SetupError: there is no such file, or it is no JSON.
+        SetupError: the file cannot be read, or is not JSON.
     """
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
         raise SetupError(f'cannot be read: {error.strerror or error}') from error
-    except ValueError as error:  # no JSON, or no text
-        raise SetupError(f'is no JSON: {error}') from error
+    except ValueError as error:  # not JSON, or not text
+        raise SetupError(f'is not JSON: {error}') from error
 
 
 def digest(path: Path, algorithm: str = 'sha256') -> str:

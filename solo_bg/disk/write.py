@@ -1,7 +1,8 @@
-"""Write files whole or not at all, and clean up after processes that died while they wrote."""
+"""Write files whole or not at all, and remove what processes left that died while they wrote."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -10,7 +11,6 @@ import re
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,12 +23,14 @@ TEMPORARY = re.compile(r'\.([0-9a-f]{8})-(\d+)-([0-9a-f]{6})[0-9a-f]+\.tmp')  # 
 file_numbers = itertools.count()
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_atomically(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes its name, and the place of what has it, when all is written. Its folders are made.
+    """A temporary file to write to, which replaces `path` when the block ends. Missing folders are made.
+
+    The file is closed before it is renamed or removed, because Windows does neither to an open file.
 
     Raises:
-        ImageError: it cannot be written; nothing is left behind.
+        ImageError: the file cannot be written. Nothing is left behind, and what was at `path` stays.
     """
     temporary = path.with_name(f'.{HOST}-{os.getpid()}-{PROCESS_TOKEN}{next(file_numbers):x}.tmp')
     try:
@@ -40,7 +42,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
-        except BaseException:  # an interrupt too: nothing half-written stays
+        except BaseException:  # an interrupt too
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
@@ -56,7 +58,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write all files, path below `folder` -> bytes, or none: if one fails, those before it are taken back."""
+    """Write all files, given as path below `folder` -> bytes, or none: if one fails, the others are removed."""
     written: list[Path] = []
     try:
         for below, data in files.items():
@@ -74,37 +76,47 @@ def write_image(path: Path, picture: Pixels, quality: int = 95) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder that files can be written to.
+    """Make a folder and try to write to it.
 
     Raises:
-        SetupError: it cannot be made or written to.
+        SetupError: the folder cannot be made or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):  # a name of its own: nothing of the user's is touched
+        with tempfile.TemporaryFile(dir=folder):  # has an unused name, so that no file of the user's is touched
             pass
     except OSError as error:
         raise SetupError(f'results cannot go to {folder}: {error}; choose another folder with --out') from error
 
 
 def remove_temporaries(paths: Iterable[Path], alone: bool) -> None:
-    """Delete what processes were writing when they died: `alone`, all of it; else that of this machine's dead ones."""
+    """Delete the temporary files of processes that died while they wrote.
+
+    Args:
+        paths: the files to look at; others than temporary ones are kept.
+        alone: no other process writes here, so that every temporary file is deleted. Otherwise, only those of this
+            machine's dead processes are.
+    """
     for path in paths:
         match = TEMPORARY.fullmatch(path.name)
         if match and (alone or (match[1] == HOST and not is_alive(int(match[2]), match[3]))):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(PermissionError):  # Windows does not remove a file that is still being written
+                path.unlink(missing_ok=True)
 
 
 def is_alive(pid: int, token: str) -> bool:
-    """Whether a process with this token may still write. In a container a new process may have the id of an old one."""
+    """Whether a process with this id and token may still write.
+
+    The token tells this process from an earlier one of the same id, as there are in containers.
+    """
     if pid == os.getpid():
         return token == PROCESS_TOKEN
-    if os.name == 'nt':  # where os.kill is no question, and a file that is being written cannot be deleted
+    if os.name == 'nt':  # os.kill would end the process; a file that it still writes cannot be deleted anyway
         return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
-        return True
+    except PermissionError:  # another user's process
+        pass
     return True

@@ -185,7 +185,7 @@ def test_the_command_prints_no_noise(scenes, tmp_path):
 def test_the_command_goes_on_after_a_failure(scenes, tmp_path):
     (scenes / 'broken.jpg').write_bytes(b'text')
     done = command(*MODEL, scenes, '-o', tmp_path / 'out', '--quiet')
-    assert done.returncode == 1 and 'broken.jpg: is no image' in done.stderr
+    assert done.returncode == 1 and 'broken.jpg: is not an image' in done.stderr
     assert len(manifest(tmp_path / 'out')) == 3
 
 
@@ -435,7 +435,7 @@ def test_without_annotations_the_predictions_are_written(scenes, tmp_path):
     ('content', 'message'),
     [
         (None, 'cannot be read'),
-        ('{', 'is no JSON'),
+        ('{', 'is not JSON'),
         ('[]', 'no COCO data set'),
         ('{"images": [], "annotations": [], "categories": []}', 'the list is empty'),
     ],

@@ -222,3 +222,11 @@ def test_headers_are_given_as_sizes(tmp_path):
     for name, (data, wanted, _) in READABLE.items():
         (tmp_path / name).write_bytes(data)
         assert sorted(read.image_size(tmp_path / name)) == sorted(wanted.shape[:2]), name
+
+
+def test_the_size_of_a_large_tiff_whose_tags_come_last(tmp_path, monkeypatch):
+    """OpenCV writes the pixels before the tags."""
+    monkeypatch.setattr(read, 'HEADER_BYTES', 1000)
+    cv2.imwrite(str(tmp_path / 'a.tif'), awkward.photo(), [cv2.IMWRITE_TIFF_COMPRESSION, 1])
+    assert (tmp_path / 'a.tif').stat().st_size > 6000
+    assert read.image_size(tmp_path / 'a.tif') == (56, 40)

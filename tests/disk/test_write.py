@@ -1,3 +1,7 @@
+import contextlib
+import os
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -60,3 +64,59 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
 def test_more_folders_than_can_be_made_are_an_error(tmp_path):
     with pytest.raises(ImageError, match='too many folders'):
         write.write_bytes(tmp_path.joinpath(*'a' * 1200, 'a.png'), b'')
+
+
+def test_only_temporary_files_of_dead_processes_are_removed(tmp_path):
+    """This process has the id of the one that died, as it happens in containers."""
+    mine, others = (f'.{host}-{os.getpid()}-ffffff0.tmp' for host in (write.HOST, '0' * 8))
+    alive = f'.{write.HOST}-{os.getpid()}-{write.PROCESS_TOKEN}0.tmp'
+    for name in (mine, others, alive, 'a.tmp'):
+        (tmp_path / name).touch()
+    write.remove_temporaries(list(tmp_path.iterdir()), alone=False)
+    assert {path.name for path in tmp_path.iterdir()} == {others, alive, 'a.tmp'}
+    write.remove_temporaries(list(tmp_path.iterdir()), alone=True)
+    assert {path.name for path in tmp_path.iterdir()} == {'a.tmp'}
+
+
+def test_a_temporary_file_that_is_open_is_left_on_windows(tmp_path, monkeypatch):
+    """Windows refuses to remove it; the run that tidies up goes on."""
+    held, free = (tmp_path / f'.{write.HOST}-{number}-ffffff0.tmp' for number in (2**22 + 1, 2**22 + 2))
+    held.touch()
+    free.touch()
+    real = Path.unlink
+
+    def unlink(path, missing_ok=False):
+        if path == held:
+            raise PermissionError(13, 'The process cannot access the file', str(path))
+        real(path, missing_ok)
+
+    monkeypatch.setattr(Path, 'unlink', unlink)
+    write.remove_temporaries([held, free], alone=True)
+    assert held.exists() and not free.exists()
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_no_file_is_renamed_or_removed_while_it_is_open(tmp_path, monkeypatch, fails):
+    """Windows does neither."""
+    opened, checked, real_open = [], [], Path.open
+
+    def remember(path, *args, **options):
+        opened.append(real_open(path, *args, **options))
+        return opened[-1]
+
+    def check(real):
+        def call(path, *args, **options):
+            checked.append(all(file.closed for file in opened))
+            return real(path, *args, **options)
+
+        return call
+
+    monkeypatch.setattr(Path, 'open', remember)
+    for name in ('replace', 'unlink'):
+        monkeypatch.setattr(Path, name, check(getattr(Path, name)))
+    with contextlib.suppress(KeyboardInterrupt), write.open_atomically(tmp_path / 'a.png') as file:
+        file.write(b'data')
+        if fails:
+            raise KeyboardInterrupt
+    assert opened and checked == [True]
+    assert (tmp_path / 'a.png').exists() != fails
