@@ -44,7 +44,10 @@ told = {
 }
 print(json.dumps(told))
 """
-COMMANDS = ('pip install "solo_bg[onedl]"', 'pip install mmdet==3.3.0 mmcv-lite==2.1.0 mmengine==0.10.7')
+COMMANDS = (
+    'pip install "solo_bg[onedl]"',
+    'pip install mmdet==3.3.0 mmcv-lite==2.1.0 mmengine==0.10.7 "setuptools<81"',
+)
 
 
 @pytest.fixture(scope='module')
@@ -82,11 +85,16 @@ def test_the_missing_library_is_named(name):
     assert isinstance(raised.value, SetupError)
 
 
+def test_a_setuptools_too_new_for_upstream_is_named():
+    with pytest.raises(MissingMmdet, match='setuptools<81'), mmdet_needed():
+        raise ModuleNotFoundError("No module named 'pkg_resources'", name='pkg_resources')
+
+
 def test_another_missing_module_is_not_blamed_on_mmdet():
     with pytest.raises(ModuleNotFoundError, match='addict'), mmdet_needed():
         raise ModuleNotFoundError("No module named 'addict'", name='addict')
 
 
 def test_upstream_s_versions_are_those_that_are_tested():
-    pins = (ROOT / 'requirements-openmmlab.txt').read_text().splitlines()
-    assert set(UPSTREAM.split()[2:]) <= set(pins)
+    pins = [line.partition('#')[0].strip() for line in (ROOT / 'requirements-openmmlab.txt').read_text().splitlines()]
+    assert set(UPSTREAM.replace('"', '').split()[2:]) <= set(pins)

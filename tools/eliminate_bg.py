@@ -1,4 +1,4 @@
-"""Eliminate the background of images: python tools/eliminate_bg.py CONFIG CHECKPOINT INPUT... [options]"""
+"""Eliminate the background of images: python tools/eliminate_bg.py [[CONFIG CHECKPOINT] INPUT...] [options]"""
 
 import sys
 

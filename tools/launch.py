@@ -1,4 +1,4 @@
-"""What `tools/train.py` and `tools/test.py` share: how a Runner starts, alone or under torchrun, on CUDA or the CPU."""
+"""What `tools/train.py` and `tools/test.py` share: starting mmengine's Runner, and errors in one line."""
 
 import sys
 from collections.abc import Callable
@@ -14,7 +14,10 @@ with quiet_imports():
 
 
 def prepare(config: Config, launcher: str, work_dir: str) -> None:
-    """Put the launcher into the config. Under torchrun without CUDA processes meet over gloo; mmengine takes NCCL."""
+    """Set the launcher and the work folder in the config, and make the Runner load checkpoints safely.
+
+    Under torchrun without CUDA the processes communicate over gloo; mmengine itself would always use NCCL.
+    """
     load_safely_everywhere()
     config.merge_from_dict({'work_dir': work_dir, 'launcher': launcher})
     if launcher == 'pytorch' and not torch.cuda.is_available():
@@ -23,7 +26,7 @@ def prepare(config: Config, launcher: str, work_dir: str) -> None:
 
 
 def main_of(work: Callable[[], None]) -> None:
-    """Run a tool; what a user can mend is one line and exit code 2."""
+    """Run a tool. An error that a user can correct is printed in one line, with exit code 2."""
     try:
         work()
     except SetupError as error:

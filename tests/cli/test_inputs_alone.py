@@ -34,7 +34,7 @@ def test_the_bundled_model_is_chosen(inputs):
 @pytest.mark.usefixtures('photos')
 def test_the_command_runs_it():
     assert cli.main(['photos/a.jpg', '--styles', 'mask', '--on-empty', 'black', '--device', 'cpu', '--quiet']) == 0
-    (line,) = [json.loads(line) for line in Path('out/manifest.jsonl').read_text().splitlines()]
+    (line,) = map(json.loads, Path('out/manifest.jsonl').read_text().splitlines())
     assert line['input'] == 'photos/a.jpg' and os.path.isfile('out/mask/a.png')
 
 
