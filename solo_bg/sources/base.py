@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from solo_bg.errors import SetupError
+from solo_bg.option_values import read_options as read_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,39 +123,3 @@ class Source:
         frame is a still.
         """
         return lambda frame: self([frame])[0]
-
-
-def read_options(
-    defaults: Mapping[str, Any], given: Mapping[str, str], option: str = '--source-options'
-) -> dict[str, Any]:
-    """The defaults, replaced by the given texts converted to the defaults' types.
-
-    A tuple is written with commas; its items have the type of the default's first item, or are texts.
-
-    Args:
-        option: the command's option that the texts come from, for messages.
-
-    Raises:
-        SetupError: an unknown name, or a text that is no value of the type.
-    """
-    values = dict(defaults)
-    for name, text in given.items():
-        if name not in defaults:
-            known = ', '.join(defaults) or 'none'
-            raise SetupError(f'{option}: there is no {name!r} here; expected one of: {known}')
-        try:
-            values[name] = convert(text, defaults[name])
-        except ValueError as error:
-            kind = type(defaults[name]).__name__
-            raise SetupError(f'{option}: {name} expected {kind}, got {text!r}') from error
-    return values
-
-
-def convert(text: str, default: Any) -> Any:
-    """A text as a value of the default's type. Raises ValueError if it is none."""
-    if isinstance(default, bool):
-        return text.lower() in ('1', 'true', 'yes')
-    if isinstance(default, tuple):
-        item = type(default[0]) if default else str
-        return tuple(item(part) for part in text.strip('()[]').split(',') if part)
-    return type(default)(text)
