@@ -3,7 +3,7 @@
 import torch
 
 from solo_bg import Instances, Source
-from solo_bg.key_values import read_options
+from solo_bg.option_values import read_options
 
 
 class Threshold(Source):

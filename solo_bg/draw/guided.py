@@ -42,7 +42,7 @@ def guided_filter(guide: Tensor, values: Tensor, radius: int, eps: float, weight
     """Guided filter with a colour guide (He, Sun and Tang, 2010), with weights for the fits.
 
     In each window of (2 * radius + 1) squared pixels, cut at the image's border, `values` are fitted by a linear
-    function of the guide's three channels. The result at a pixel is the mean of the functions of all windows around it.
+    function of the guide's three channels. A pixel's result is the mean of the functions of all windows around it.
 
     Args:
         guide: float32 (3, H, W), 0 to 1.

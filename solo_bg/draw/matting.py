@@ -1,4 +1,4 @@
-"""Alpha by closed-form matting (Levin, Lischinski, Weiss 2008): pymatting's Laplacian and solver, on the CPU."""
+"""Alpha by closed-form matting (Levin, Lischinski and Weiss, 2008): pymatting's Laplacian and solver, on the CPU."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from solo_bg.errors import SetupError
-from solo_bg.key_values import read_options
+from solo_bg.option_values import read_options
 
 if TYPE_CHECKING:
     from torch import Tensor

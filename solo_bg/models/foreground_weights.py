@@ -7,8 +7,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from solo_bg.errors import SetupError
-from solo_bg.key_values import read_options
 from solo_bg.models.foreground_zoo import FOREGROUND_MODELS, ForegroundModel, Recipe
+from solo_bg.option_values import read_options
 
 CHOICES = {'resize': ('stretch', 'shorter', 'keep'), 'filter': ('lanczos', 'area')}
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from solo_bg.option_values import read_options as read_options
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from solo_bg.errors import SetupError
-from solo_bg.key_values import read_options
+from solo_bg.option_values import read_options
 from solo_bg.sources.base import InputImage, Source, SourceSettings
 
 if TYPE_CHECKING:

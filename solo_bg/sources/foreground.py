@@ -43,10 +43,10 @@ class Foreground(Source):
     @classmethod
     def build(cls, settings: SourceSettings) -> Foreground:
         from solo_bg.disk.read import digest
+        from solo_bg.models.device import choose_device
         from solo_bg.models.find import own_device
         from solo_bg.models.foreground_weights import find_network
         from solo_bg.models.onnx_network import OnnxNetwork
-        from solo_bg.models.device import choose_device
         from solo_bg.models.torchscript_network import TorchScriptNetwork
 
         path, recipe = find_network(settings.config, settings.checkpoint, settings.cfg_options)

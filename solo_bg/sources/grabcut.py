@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from solo_bg.errors import SetupError
-from solo_bg.key_values import read_options
+from solo_bg.option_values import read_options
 from solo_bg.sources.base import InputImage, SourceSettings
 from solo_bg.sources.classic import Classic, enlarge, shrink
 from solo_bg.sources.detector import Detector

@@ -12,7 +12,7 @@ from solo_bg import InputImage, Instances, SetupError, eliminate_folder
 from solo_bg.cli import main as cli
 from solo_bg.coco.dataset import Annotations
 from solo_bg.disk.read import read_image
-from solo_bg.key_values import read_options
+from solo_bg.option_values import read_options
 from solo_bg.scenes import draw_scene
 from solo_bg.sources import SOURCES, load_source
 from solo_bg.sources.annotated import Annotated

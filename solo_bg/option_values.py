@@ -1,4 +1,4 @@
-"""`KEY=VALUE` texts of the command -> values of the right types."""
+"""Options that a source, a network or a refiner defines for itself: texts of the command line -> values."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from solo_bg.errors import SetupError
 
 
 def read_options(
-    defaults: Mapping[str, Any], given: Mapping[str, str], option: str = '--source-options'
+    defaults: Mapping[str, Any], given: Mapping[str, Any], option: str = '--source-options'
 ) -> dict[str, Any]:
-    """The defaults, replaced by the given texts converted to the defaults' types.
+    """The defaults, replaced by the given texts or values, converted to the defaults' types.
 
     A tuple is written with commas; its items have the type of the default's first item, or are texts.
 
@@ -19,7 +19,7 @@ def read_options(
         option: the command's option that the texts come from, for messages.
 
     Raises:
-        SetupError: an unknown name, or a text that is no value of the type.
+        SetupError: an unknown name, or something that is no value of the type.
     """
     values = dict(defaults)
     for name, text in given.items():
@@ -28,17 +28,18 @@ def read_options(
             raise SetupError(f'{option}: there is no {name!r} here; expected one of: {known}')
         try:
             values[name] = convert(text, defaults[name])
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             kind = type(defaults[name]).__name__
             raise SetupError(f'{option}: {name} expected {kind}, got {text!r}') from error
     return values
 
 
-def convert(text: str, default: Any) -> Any:
-    """A text as a value of the default's type. Raises ValueError if it is none."""
+def convert(given: Any, default: Any) -> Any:
+    """A text, or a value given from Python, as a value of the default's type. Raises ValueError if it is none."""
     if isinstance(default, bool):
-        return text.lower() in ('1', 'true', 'yes')
+        return str(given).lower() in ('1', 'true', 'yes')
     if isinstance(default, tuple):
         item = type(default[0]) if default else str
-        return tuple(item(part) for part in text.strip('()[]').split(',') if part)
-    return type(default)(text)
+        parts = given.strip('()[]').split(',') if isinstance(given, str) else given
+        return tuple(item(part) for part in parts if part != '')
+    return type(default)(given)
