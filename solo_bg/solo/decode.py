@@ -19,6 +19,7 @@ from torch import Tensor
 
 from solo_bg.core.crops import Crops, Shelf
 from solo_bg.core.masks import first_and_end
+from solo_bg.solo.precision import full_float32
 
 CHUNK = {'cpu': 2**19, 'cuda': 2**26}  # elements under way at once: what a core's cache holds; what fills a GPU
 share = ContextVar('share', default=1)  # of CHUNK: what divides it in this thread
@@ -151,6 +152,7 @@ class ToImage:
     def __init__(self, canvas: tuple[int, int], cut: tuple[int, int], size: tuple[int, int], device: torch.device):
         self.rows, self.columns = (axis(*sides, device) for sides in zip(canvas, cut, size, strict=True))
 
+    @full_float32()
     def __call__(self, soft: Tensor, threshold: float) -> tuple[Tensor, Crops]:
         """float32 (n, h, w) -> boxes, int64 (n, 4), and the masks cut to them."""
         above = soft > threshold

@@ -36,7 +36,7 @@ except SetupError as error:
 @pytest.mark.parametrize('name', forged.arrays())
 def test_a_forged_array_is_refused(tmp_path, name, zipped):
     path = forged.checkpoint(tmp_path / 'a.pth', forged.arrays()[name], zipped)
-    with pytest.raises(SetupError, match='a.pth') as refused:
+    with pytest.raises(SetupError, match=r'a\.pth') as refused:
         read_checkpoint(path)
     assert len(str(refused.value).splitlines()) == 1
 

@@ -1,4 +1,7 @@
-"""mmcv's operators that sample where the network itself says. For prediction: their derivatives are not provided."""
+"""mmcv's operators that sample where the network itself says. They have no derivatives: they serve prediction only.
+
+torchvision computes the deformable convolutions where it is installed; plain torch does otherwise.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from solo_bg.models.operators.sampling import sample
+from solo_bg.models.operators.torchvision_ops import can_compute, torchvision_ops
 
 
 def deform_conv_forward(
@@ -28,7 +32,7 @@ def deform_conv_forward(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Deformable convolution (Dai et al. 2017), written into `output`; `columns`, `ones`, `im2col_step` are unused."""
+    """Deformable convolution (Dai et al. 2017), written into `output`; `columns`, `ones`, `im2col_step` are ignored."""
     geometry = (dH, dW), (padH, padW), (dilationH, dilationW)
     output.copy_(deformed_convolution(input, weight, offset, None, *geometry, group, deformable_group))
 
@@ -55,7 +59,7 @@ def modulated_deform_conv_forward(
     with_bias: bool,
 ) -> None:
     """Deformable convolution with weighted points (Zhu et al. 2019), written into `output`; `ones` and `columns` are
-    unused."""
+    not used."""
     geometry = (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
     result = deformed_convolution(input, weight, offset, mask, *geometry, group, deformable_group)
     output.copy_(result + bias[:, None, None] if with_bias else result)
@@ -72,7 +76,7 @@ def deformed_convolution(
     groups: int,
     deform_groups: int,
 ) -> Tensor:
-    """A convolution whose kernel's points are moved at every place.
+    """A convolution whose kernel's points are moved, by other offsets at each place of the output.
 
     Args:
         input: float (B, C, H, W), zero outside.
@@ -83,6 +87,9 @@ def deformed_convolution(
     Returns:
         (B, D, h, w).
     """
+    if can_compute(input, weight, offset, *(() if mask is None else (mask,))):
+        found: Tensor = torchvision_ops().deform_conv2d(input, offset, weight, None, stride, padding, dilation, mask)
+        return found
     batch, (height, width), (kh, kw) = len(input), offset.shape[-2:], weight.shape[-2:]
     dtype = torch.promote_types(offset.dtype, torch.float32)
     moved = offset.reshape(batch * deform_groups, kh, kw, 2, height, width).to(dtype)
