@@ -19,6 +19,7 @@ from torch import Tensor
 
 from solo_bg.core.crops import Crops, Shelf
 from solo_bg.core.masks import first_and_end, together
+from solo_bg.solo.precision import full_float32
 
 CHUNK = {'cpu': 2**19, 'cuda': 2**26}  # elements of a chunk: as many as fit a core's cache, or as keep a GPU busy
 share = ContextVar('share', default=1)  # CHUNK is divided by this in the current thread
@@ -155,6 +156,7 @@ class ToImage:
         self.rows, self.columns = (axis(*sides, device) for sides in zip(canvas, cut, size, strict=True))
         self.size = size
 
+    @full_float32()
     def __call__(self, soft: Tensor, threshold: float) -> tuple[Tensor, Crops]:
         """float32 (n, h, w) -> boxes, int64 (n, 4), and the masks cut to them."""
         above = soft > threshold

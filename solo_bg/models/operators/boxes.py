@@ -1,4 +1,7 @@
-"""mmcv's operators on boxes, which two-stage segmenters need, in plain torch: NMS and RoIAlign."""
+"""mmcv's operators on boxes, which two-stage segmenters need: NMS and RoIAlign.
+
+torchvision computes them where it is installed and has the same definition; plain torch does otherwise.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import torch
 from torch import Tensor
 
 from solo_bg.models.operators.sampling import sample
+from solo_bg.models.operators.torchvision_ops import can_compute, torchvision_ops
 
 BLOCK = 1024  # boxes compared at once; the overlaps of one block with 10,000 boxes take 41 MB
 SAMPLES = 1 << 24  # sampled values held at once, 67 MB
@@ -28,6 +32,9 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
         int64 (K,), indices of the kept boxes, best score first.
     """
     boxes = boxes.float()
+    if offset == 0 and can_compute(boxes, scores):
+        kept_by_torchvision: Tensor = torchvision_ops().nms(boxes, scores, iou_threshold)
+        return kept_by_torchvision
     candidates = scores.argsort(descending=True, stable=True)
     kept = [candidates[:0]]
     while len(candidates):
@@ -94,6 +101,9 @@ def roi_align_forward(
         aligned: the centre of the first pixel is at 0.5 instead of 0, and boxes smaller than a pixel keep their size.
     """
     bins = aligned_height, aligned_width
+    if pool_mode == AVERAGE and can_compute(input, rois, output):
+        output.copy_(torchvision_ops().roi_align(input, rois, bins, spatial_scale, sampling_ratio, aligned))
+        return
     output.zero_()
     argmax_y.fill_(OUTSIDE)
     for chosen, batch, y, x in sampling_points(rois, bins, input.shape[1], spatial_scale, sampling_ratio, aligned):

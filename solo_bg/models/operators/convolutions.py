@@ -1,6 +1,6 @@
-"""mmcv's operators whose sampling positions the network predicts, in plain torch.
+"""mmcv's operators whose sampling positions the network predicts. They are for prediction only: no derivatives.
 
-They are for prediction only: their derivatives are not provided.
+torchvision computes the deformable convolutions where it is installed; plain torch does otherwise.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from solo_bg.models.operators.sampling import sample
+from solo_bg.models.operators.torchvision_ops import can_compute, torchvision_ops
 
 
 def deform_conv_forward(
@@ -92,6 +93,9 @@ def deformed_convolution(
     Returns:
         float (B, D, h, w).
     """
+    if can_compute(input, weight, offset, *(() if mask is None else (mask,))):
+        found: Tensor = torchvision_ops().deform_conv2d(input, offset, weight, None, stride, padding, dilation, mask)
+        return found
     batch, (height, width), (kh, kw) = len(input), offset.shape[-2:], weight.shape[-2:]
     dtype = torch.promote_types(offset.dtype, torch.float32)
     moved = offset.reshape(batch * deform_groups, kh, kw, 2, height, width).to(dtype)
