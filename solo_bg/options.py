@@ -13,6 +13,7 @@ from solo_bg.draw.styles import MASK_STYLES
 
 if TYPE_CHECKING:
     from solo_bg.draw.fills import Fill
+    from solo_bg.draw.refine import Refine
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Options:
         out: the folder of the results.
         fill: what the background becomes, as a function (see `solo_bg.draw.fills`).
         min_recall: None: the default of `missed`, see `solo_bg.coco.carry_over.MIN_RECALL`.
+        refine: makes alpha and the foreground's colours (see `solo_bg.draw.refine`), or None.
+        soft: fade `eliminated` into the background by alpha, instead of cutting it at the masks' edge.
         batch_size: images in one call of the mask source.
         workers: threads that read, compose and write.
         max_pixels: larger images are errors.
@@ -35,6 +38,8 @@ class Options:
     sort_by_density: bool = False
     on_empty: str = 'skip'
     fill: Fill = zero
+    refine: Refine | None = None
+    soft: bool = False
     dilate: int = 0
     seed: int = 0
     missed: str = 'keep'

@@ -28,7 +28,7 @@ from solo_bg.disk.output_names import output_names
 from solo_bg.disk.read import read_bytes
 from solo_bg.disk.write import write_all
 from solo_bg.draw.backgrounds import random_of, zero
-from solo_bg.draw.compose import replace_background
+from solo_bg.draw.compose import fade, opacity, replace_background
 from solo_bg.draw.styles import MASK_STYLES, load_style
 from solo_bg.errors import ImageError, SetupError, is_fatal, ran_out_of_memory
 from solo_bg.options import Options
@@ -74,6 +74,7 @@ class Choice:
     """Which instances stay, and what is known of the image's annotations.
 
     `entry` and `annotations` are the image's for annotations.json; `iou`, `decisions` and `restored` as in `Record`.
+    `colours` are the foreground's, uint8 (H, W, 3), where they differ from the image's.
     """
 
     instances: Instances
@@ -82,6 +83,7 @@ class Choice:
     iou: float | None = None
     decisions: dict[str, list[Any]] = field(default_factory=dict)
     restored: float | None = None
+    colours: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ def compose(item: Segmented | Record, options: Options) -> Composed | Record:
             if not foreground and options.on_empty == 'copy' and item.image.annotated:  # the whole image stays
                 choice = replace(choice, annotations=keep_all(item.image.annotated, options.classes))
                 record = replace(record, decisions=item.image.annotated.decisions)
-            pictures = draw(item, choice.instances, bool(foreground), options)
+            pictures = draw(item, choice, bool(foreground), options)
     except Exception as error:
         return failed(item.job, item.key, error, start)
     record = replace(record, seconds=time.perf_counter() - start)
@@ -226,25 +228,42 @@ def choose(item: Segmented, options: Options) -> Choice:
         carried = carry_over(keep, annotated, *rules)
         decided = carried.iou, carried.decisions, carried.restored
         choice = Choice(carried.instances, annotated.image, carried.entries, *decided)
+        keep, colours = refine(item, carried.instances, options)
     else:
+        keep, colours = refine(item, keep, options)
         height, width = instances.size
         written = 'eliminated' in options.styles  # else annotations.json is not
         found = predictions(keep, options.segmentation) if written else []
         choice = Choice(keep, {'height': height, 'width': width}, found)
-    keep = choice.instances.sort_by_area() if options.sort_by_density else choice.instances
-    return replace(choice, instances=keep.grow(options.dilate))
+    keep = keep.sort_by_area() if options.sort_by_density else keep
+    return replace(choice, instances=keep.grow(options.dilate), colours=colours)
 
 
-def draw(item: Segmented, keep: Instances, any_foreground: bool, options: Options) -> dict[str, NDArray[Any]]:
+def refine(item: Segmented, keep: Instances, options: Options) -> tuple[Instances, torch.Tensor | None]:
+    """The instances with alpha, and the foreground's colours, if `options` ask for them."""
+    if not options.refine or not keep.union.any():
+        return keep, None
+    return options.refine(torch.from_numpy(item.image.pixels).to(keep.device), keep)
+
+
+def draw(item: Segmented, choice: Choice, any_foreground: bool, options: Options) -> dict[str, NDArray[Any]]:
     """The pictures by style: nothing, black ones or copies for an image without instances (`--on-empty`)."""
+    keep = choice.instances
     if not any_foreground and options.on_empty == 'skip':
         return {}
     copies = not any_foreground and options.on_empty == 'copy'
     image = torch.from_numpy(item.image.pixels).to(keep.device)
-    pictures = {style: (copy_style if copies else load_style)(style)(image, keep) for style in options.styles}
-    if 'eliminated' in pictures and options.fill is not zero and not copies:
+    colours = image if choice.colours is None else choice.colours
+    pictures = {
+        style: (copy_style if copies else load_style)(style)(colours if style == 'cutout' else image, keep)
+        for style in options.styles
+    }
+    if 'eliminated' in pictures and (options.soft or options.fill is not zero) and not copies:
         background = options.fill(image, random_of(options.seed, item.job.image.path.name))
-        pictures['eliminated'] = replace_background(image, keep.foreground, background)
+        if options.soft:
+            pictures['eliminated'] = fade(colours, opacity(keep), background)
+        else:
+            pictures['eliminated'] = replace_background(image, keep.foreground, background)
     return {style: picture.cpu().numpy() for style, picture in pictures.items()}
 
 

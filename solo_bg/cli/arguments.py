@@ -13,6 +13,7 @@ from typing import NoReturn
 from solo_bg import bundled
 from solo_bg.disk.formats import FORMATS, MAX_PIXELS, SUFFIXES
 from solo_bg.draw.fills import COLOUR, FILLS, GIVEN
+from solo_bg.draw.refine import REFINERS
 from solo_bg.draw.styles import STYLES
 from solo_bg.errors import SetupError
 from solo_bg.runs.settings import Settings
@@ -47,11 +48,13 @@ def parse(argv: Sequence[str]) -> Command:
     parser = build_parser()
     rest, cfg_options = take_pairs(argv, '--cfg-options', parser)
     rest, source_options = take_pairs(rest, '--source-options', parser)
+    rest, refine_options = take_pairs(rest, '--refine-options', parser)
     args = parser.parse_intermixed_args(rest)
     if args.merge:
         return Command(merge=args.merge)
     args.cfg_options = cfg_options
     args.source_options = dict(pair.split('=', 1) for pair in source_options)
+    args.refine_options = dict(pair.split('=', 1) for pair in refine_options)
     try:
         args.config, args.checkpoint, args.inputs = split_paths(args.paths, args.source)
         known = {one.name for one in fields(Settings)}
@@ -131,8 +134,9 @@ def add_choices(option: Callable[..., argparse.Action]) -> None:
     option(
         '--source',
         metavar='NAME',
-        help=f'where masks come from: {", ".join(SOURCES)}, or module:Class (default: model). gt takes the '
-        'annotations and needs no model; union takes both',
+        help=f'where masks come from: {", ".join(SOURCES)}, or module:Class (default: the one that CONFIG '
+        'names, else model). gt takes the annotations and needs no model; union takes both; kmeans, otsu, '
+        'region-growing, grabcut and ncut need neither',
     )
     option('--source-options', metavar='K=V', help='parameters of the source: K=V [K=V ...]')
 
@@ -151,6 +155,11 @@ def add_outputs(option: Callable[..., argparse.Action]) -> None:
     option('--fill', type=fill, metavar='F', help=fills)
     mixes = 'draw one of several fills for each image, by weight, e.g. zero:0.5,noise:0.5'
     option('--mix', type=mix, metavar='F:W,F:W', help=mixes)
+    refinements = f'make soft edges: {", ".join(REFINERS)} (default: hard masks, or the alpha that the source gives)'
+    option('--refine', choices=tuple(REFINERS), help=refinements)
+    option('--refine-options', metavar='K=V', help='parameters of the refinement: K=V [K=V ...]')
+    soft = 'fade eliminated into the background by alpha (default: cut at the edge of the masks; exactly 0 outside)'
+    option('--soft', action='store_true', help=soft)
     option('--dilate', type=whole, default=0, metavar='PX', help='keep a margin around the masks (default: 0 pixels)')
     no_instances = 'for an image without instances write nothing, black pictures, or the image itself (default: skip)'
     option('--on-empty', choices=('skip', 'black', 'copy'), default='skip', help=no_instances)

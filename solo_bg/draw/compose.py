@@ -87,11 +87,21 @@ def cutout(image: Tensor, instances: Instances) -> Tensor:
     around the union is opaque.
     """
     check_image(image, instances.size)
+    return torch.cat([image, opacity(instances)[..., None]], 2)
+
+
+def opacity(instances: Instances) -> Tensor:
+    """What `cutout` has as alpha, uint8 (H, W)."""
     if instances.alpha is None:
-        opacity = mask(image, instances)
-    else:
-        opacity = instances.alpha.masked_fill(instances.foreground & ~instances.union, 255)
-    return torch.cat([image, opacity[..., None]], 2)
+        return instances.foreground.to(torch.uint8) * 255
+    return instances.alpha.masked_fill(instances.foreground & ~instances.union, 255)
+
+
+def fade(image: Tensor, alpha: Tensor, background: Tensor) -> Tensor:
+    """The image, uint8 (H, W, 3), mixed with `background`, (H, W, 3) or a colour (3,), by `alpha`, uint8 (H, W)."""
+    check_image(image, tuple(alpha.shape))
+    share = alpha[..., None].int()
+    return ((image * share + background * (255 - share) + 127) // 255).to(torch.uint8)
 
 
 def check_image(image: Tensor, size: tuple[int, ...]) -> None:

@@ -10,13 +10,14 @@ import torch
 from pymatting.laplacian.cf_laplacian import cf_laplacian
 from pymatting.preconditioner.ichol import ichol
 from pymatting.solver.cg import cg
-from scipy.sparse import identity
+from scipy.sparse import diags
 from torch import Tensor
 
 from solo_bg.draw import guided
 from solo_bg.draw.trimap import Trimap
 
 PRIOR = 0.05  # weight of the guided filter's alpha, against about 8 on the Laplacian's diagonal
+DISTRUST = 2.0  # the same where colour does not tell foreground from background
 PRIOR_EPS = 1e-4  # of the guided filter
 
 
@@ -34,17 +35,18 @@ def estimate_alpha(image: Tensor, opacity: Tensor, trimap: Trimap, radius: int, 
     """Alpha, float32 (H, W), on the image's device. Only the unknown pixels are solved for.
 
     The matting Laplacian alone leaves a region open that touches nothing certain, such as a gap between two hairs. So
-    every unknown pixel is drawn a little towards the alpha of the guided filter.
+    every unknown pixel is drawn a little towards the alpha of the guided filter, and more where colours do not tell.
 
     Args:
         image: uint8 (H, W, 3).
         opacity: uint8 (H, W).
     """
-    prior = guided.estimate_alpha(image, opacity, trimap, radius, PRIOR_EPS).clamp(0, 1)
+    prior, trust = guided.estimate_alpha(image, opacity, trimap, radius, PRIOR_EPS)
     alpha = torch.where(trimap.unknown, prior, trimap.foreground.float()).double().cpu().numpy().ravel()
     unknown = trimap.unknown.cpu().numpy()
     (free,) = unknown.ravel().nonzero()
     laplacian = cf_laplacian(image.cpu().numpy() / 255.0, eps, is_known=~unknown)[free]
-    system = (laplacian[:, free] + PRIOR * identity(len(free))).tocsc()
+    weight = PRIOR + (DISTRUST - PRIOR) * (1 - trust.double().cpu().numpy().ravel()[free])
+    system = (laplacian[:, free] + diags(weight)).tocsc()
     alpha[free] += cg(system, -(laplacian @ alpha), M=ichol(system), maxiter=1000, rtol=1e-4)
     return torch.from_numpy(alpha.reshape(unknown.shape).astype(np.float32)).to(image.device)

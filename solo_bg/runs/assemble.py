@@ -54,6 +54,7 @@ def make_source(settings: Settings, annotations: Annotations | None) -> Source:
 
 def make_options(settings: Settings, fill: Fill | None = None, device: str = 'cpu') -> Options:
     """The options of the pipeline, for a source that computes on `device`."""
+    from solo_bg.draw.refine import load_refiner
     from solo_bg.options import Options
 
     _, kind = choose_source(settings.source, settings.config)
@@ -65,6 +66,8 @@ def make_options(settings: Settings, fill: Fill | None = None, device: str = 'cp
         classes=settings.classes,
         sort_by_density=settings.sort_by_density,
         on_empty=settings.on_empty,
+        refine=load_refiner(settings.refine, settings.refine_options) if settings.refine else None,
+        soft=settings.soft,
         dilate=settings.dilate,
         seed=settings.seed,
         min_recall=settings.min_recall,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from solo_bg.disk.inputs import list_images
 from solo_bg.disk.read import digest
 from solo_bg.draw.backgrounds import Colour, Mix
+from solo_bg.draw.refine import read_refine_options
 from solo_bg.sources import choose_source
 from solo_bg.version import __version__
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from solo_bg.runs.settings import Settings
     from solo_bg.sources.base import Source
 
-# options that change no pixel, and the fill, which is described by itself
-LEFT_OUT = ('out', 'fill', 'workers', 'max_pixels')
+# options that change no pixel, and those that are functions, which are described by what made them
+LEFT_OUT = ('out', 'fill', 'refine', 'workers', 'max_pixels')
 
 
 def describe(settings: Settings, source: Source, options: Options) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def describe(settings: Settings, source: Source, options: Options) -> dict[str, 
         'source': {'name': name, **source.describe()},
         'options': {one.name: getattr(options, one.name) for one in fields(options) if one.name not in LEFT_OUT},
         'fill': describe_fills(settings, options.fill),
+        'refine': describe_refiner(settings),
         'annotations': digest(settings.ann) if settings.ann else None,
     }
     return {
@@ -66,6 +68,13 @@ def installed_mmdet() -> str | None:
         except PackageNotFoundError:
             continue
     return None
+
+
+def describe_refiner(settings: Settings) -> dict[str, Any] | None:
+    """The refiner by its name and all of its options."""
+    if not settings.refine:
+        return None
+    return {'name': settings.refine, **read_refine_options(settings.refine, settings.refine_options)}
 
 
 def describe_fills(settings: Settings, fill: Fill) -> list[Any]:

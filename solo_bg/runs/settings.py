@@ -6,8 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from solo_bg.disk.formats import FORMATS, MAX_PIXELS
+from solo_bg.draw.refine import read_refine_options
 from solo_bg.draw.styles import STYLES
 from solo_bg.errors import SetupError
 from solo_bg.runs.shards import WHOLE, Shard
@@ -30,6 +32,8 @@ class Settings:
     Attributes:
         inputs: image files, folders, or `@list.txt`.
         source: a name of `SOURCES`, or `module:Class`; None: the source that `config` selects, the detector by default.
+        refine: a name of `REFINERS`; None: hard masks, or the alpha that the source gives.
+        refine_options: the refiner's options; texts, or values of their types.
         fill, mix: names of fills; `mix` as (name, weight) pairs.
         batch_size: None: 1 on the CPU, 8 on CUDA.
         threads: CPU threads of the model; None: torch's choice.
@@ -56,6 +60,9 @@ class Settings:
     styles: Sequence[str] = ('eliminated', 'overlay')
     format: str = 'png'
     quality: int = 95
+    refine: str | None = None
+    refine_options: Mapping[str, Any] = field(default_factory=dict)
+    soft: bool = False
     fill: str | None = None
     mix: Sequence[tuple[str, float]] | None = None
     dilate: int = 0
@@ -86,6 +93,8 @@ class Settings:
         _, source = choose_source(self.source, self.config)
         if source.needs_model and not (self.config and self.checkpoint):
             raise SetupError('this source needs a config and a checkpoint')
+        if self.refine:
+            read_refine_options(self.refine, self.refine_options)
         self._check_annotations(source.needs_annotations)
         self._check_exclusions()
 
@@ -104,6 +113,7 @@ class Settings:
         conflicts = {
             '--fill and --mix exclude each other: --mix names the fills and their weights': self.fill and self.mix,
             '--shard and --engine ray exclude each other: Ray splits the images itself': sharded and on_ray,
+            '--refine-options needs --refine': self.refine_options and not self.refine,
             '--ray-address needs --engine ray': self.ray_address and not on_ray,
             '--segmentation is for predictions; with --ann, annotations keep what they have': (
                 self.segmentation and self.ann
