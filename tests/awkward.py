@@ -314,7 +314,7 @@ def others(rgb, bgr):
     masks = {'555': (0x7C00, 0x3E0, 0x1F), '565': (0xF800, 0x7E0, 0x1F)}
     for name, three in masks.items():
         cases[f'{name}.bmp'] = masked_bmp(deep, three)
-    cases['header52.bmp'] = masked_bmp(deep.astype(np.uint32) * 256 + 7, (0xFF0000, 0xFF00, 0xFF), header=52)
+    cases['header52.bmp'] = masked_bmp(deep.astype(np.uint32) * 65521, (0xFF000000, 0xFF0000, 0xFF00), header=52)
     if features.check('avif'):
         for orientation in range(1, 9):
             upright = ImageOps.exif_transpose(with_orientation(rgb, orientation))
@@ -368,7 +368,7 @@ def with_orientation(image, orientation):
 
 
 def broken():
-    """name -> bytes of what is no image, or no whole one."""
+    """name -> bytes of a file that is not an image, or not a whole one."""
     rgb = to_pillow(photo())
     cases = {
         'empty.jpg': b'',
@@ -416,7 +416,7 @@ def encoded(rgb):
 
 
 def wrong(rgb):
-    """name -> bytes of what begins like an image."""
+    """name -> bytes of a file that begins like an image."""
     whole = save(rgb, 'PNG')
     jpeg = save(rgb, 'JPEG', progressive=True)
     scan = jpeg[jpeg.rindex(b'\xff\xda') : -2]

@@ -1,4 +1,4 @@
-"""One run over a folder that holds everything that may be in a folder of images, and fuzzing of the readers."""
+"""One run over a folder with every kind of file that may be among images, and fuzzing of the readers."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ NAMES = [
     *('stem.png', 'stem.bmp', 'sub.png', 'sub/stem.png', 'folder.png/inside.png', 'n' * 251 + '.png'),
     *('\xe9' * 125 + 'x.png', os.fsdecode(b'\xff\xfe not utf-8 \x80.png'), '/'.join(['deep'] * 200) + '/a.png'),
 ]
-WITHHELD = {  # files that are no pictures, and why they cannot be read
+WITHHELD = {  # files that cannot be read, and why
     'pipe.jpg': 'is a pipe or a device',
     'socket.jpg': 'cannot be read: No such device',
     'broken_link.png': 'cannot be read: No such file',
@@ -55,7 +55,7 @@ REASONS = {
 
 
 def own_picture(name):
-    """A small picture that no other name has."""
+    """A small picture that belongs to this name alone."""
     digest = np.frombuffer(hashlib.sha256(os.fsencode(name)).digest(), np.uint8)
     return np.resize(digest, (4, 8, 3))
 
@@ -70,7 +70,7 @@ def put(path, data):
 
 
 def make_corpus(folder, aside):
-    """Fill the folder; name -> (pixels wanted, tolerance), of all that can be read."""
+    """Fill the folder; return name -> (expected pixels, tolerance) of every image that can be read."""
     wanted = {}
     for name, (data, picture, tolerance) in awkward.readable().items():
         put(folder / name, data)
@@ -119,7 +119,7 @@ def make_links(folder, aside, wanted):
 
 
 def make_changes(folder, aside, wanted):
-    """What `tests/whole.py` will put in the place of files while the run goes on."""
+    """Files that `tests/whole.py` will put in the place of others during the run."""
     for name in WITHHELD:
         if name.startswith(('z/', 'too_long')):
             put(folder / name, png(own_picture(name)))
@@ -131,7 +131,7 @@ def make_changes(folder, aside, wanted):
 
 
 def snapshot(folder):
-    """path -> what is there, of everything below, links not followed."""
+    """path -> content, for everything below the folder; links are not followed."""
     found = {}
     for where, folders, names in os.walk(folder):
         for name in (*folders, *names):
@@ -147,14 +147,14 @@ def snapshot(folder):
 
 
 def run_whole(after, folder, *argv):
-    """The command in a process of its own, which may neither hang nor crash."""
+    """Run the command in its own process, which must neither hang nor crash."""
     start = [sys.executable, ROOT / 'tests/whole.py', after, folder]
     return subprocess.run([*start, *argv], capture_output=True, timeout=100, cwd=folder, check=False)
 
 
 @pytest.fixture(scope='module')
 def done(tmp_path_factory):
-    """The finished run: everything it may be asked about."""
+    """What the finished run left, and what was expected."""
     top = tmp_path_factory.mktemp('corpus')
     folder, aside, out = top / 'in', top / 'aside', top / 'out'
     wanted = make_corpus(folder, aside)
@@ -176,7 +176,7 @@ def test_every_image_is_listed_once_and_nothing_else(done):
     assert set(done['lines']) == {*done['wanted'], *broken, *WITHHELD}
 
 
-def test_what_can_be_read_has_the_right_pixels(done):
+def test_images_that_can_be_read_have_the_right_pixels(done):
     for name, (wanted, tolerance) in done['wanted'].items():
         line = done['lines'][name]
         assert line['status'] == 'ok', (name, line['error'])
@@ -186,7 +186,7 @@ def test_what_can_be_read_has_the_right_pixels(done):
         assert np.abs(written.astype(int) - wanted).max() <= tolerance, name
 
 
-def test_what_cannot_be_read_says_why_in_a_line(done):
+def test_images_that_cannot_be_read_say_why_in_a_line(done):
     failed = {name: line for name, line in done['lines'].items() if line['status'] != 'ok'}
     assert set(failed) == set(done['lines']) - set(done['wanted'])
     for name, line in failed.items():
@@ -197,7 +197,7 @@ def test_what_cannot_be_read_says_why_in_a_line(done):
         assert line['outputs'] == {}
 
 
-def test_no_file_is_lost_and_none_is_foreign(done):
+def test_no_file_is_lost_and_no_other_is_written(done):
     out, folder = done['out'], done['top'] / 'in'
     written = {out / path for line in done['lines'].values() for path in line['outputs'].values()}
     assert len(written) == len(done['wanted'])
@@ -209,14 +209,14 @@ def test_no_file_is_lost_and_none_is_foreign(done):
     assert {path for path in touched if path.is_relative_to(folder)} == changed
 
 
-def test_annotations_list_what_was_written(done):
+def test_annotations_list_the_written_images(done):
     coco = json.loads((done['out'] / 'annotations.json').read_text())
     assert len(coco['images']) == len(coco['annotations']) == len(done['wanted'])
     assert all((done['out'] / 'eliminated' / image['file_name']).is_file() for image in coco['images'])
 
 
 def test_the_limit_travels_from_the_command_line_to_every_reader(tmp_path, capsys):
-    """Images of 4800 pixels, which are refused at 4799; so is a larger picture to fill the background with."""
+    """Images of 4800 pixels are refused at a limit of 4799, and so is a larger picture for the background."""
     make_dataset(tmp_path)
     put(tmp_path / 'other/a.png', png(np.zeros((70, 80, 3), np.uint8)))
     start = ['--source', 'gt', '--ann', str(tmp_path / 'instances.json'), str(tmp_path / 'images'), '--quiet']
@@ -235,7 +235,7 @@ def test_the_limit_travels_from_the_command_line_to_every_reader(tmp_path, capsy
 
 
 def read(data):
-    """`same` as the whole picture, `differs`, or `error`; any other exception is the test's failure."""
+    """`read` or `error`, and the picture; any other exception is a failure of the test."""
     try:
         picture = decode.decode_image(data)
     except ImageError as error:
@@ -247,7 +247,7 @@ def read(data):
 
 
 def damage(whole, seed):
-    """A few bytes of a file changed, half of them near its start, or a part of it put in twice."""
+    """Change a few bytes of a file, half of them near its start, and sometimes insert a part of it again."""
     rng, data = np.random.default_rng(seed), bytearray(whole)
     for _ in range(rng.integers(1, 6)):
         data[rng.integers(len(data) if rng.random() < 0.5 else min(200, len(data)))] = rng.integers(256)

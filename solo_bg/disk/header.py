@@ -23,6 +23,7 @@ HEADER_BYTES = 16 << 20
 START_OF_SCAN = b'\xff\xda'
 MAX_SCANS = 500  # a progressive JPEG has about 10; each further scan of 137 bytes costs a decoding of the whole image
 END_OF_IMAGE = b'\xff\xd9'
+FORMATS_WITH_END = ('JPEG', 'MPO', 'JPEG2000')  # in which END_OF_IMAGE is
 PNG_TEXT_CHUNKS = (b'iCCP', b'tEXt', b'zTXt', b'iTXt')
 PNG_XMP = b'XML:com.adobe.xmp\0\0'  # uncompressed, as the XMP specification asks for
 UNREADABLE = 'is not an image that can be decoded, or is truncated'
@@ -96,7 +97,9 @@ def open_header(file: BinaryIO) -> ImageFile.ImageFile:
     try:
         return plugin(file, '')
     except PILLOW_ERRORS as error:
-        reason = f'{UNREADABLE} ({name}: {in_a_line(error)})'
+        unsupported = 'support' in str(error).lower()
+        fault = f'is a {name} of a kind that is not supported' if unsupported else UNREADABLE
+        reason = f'{fault} ({name}: {in_a_line(error)})'
     try:
         if name == 'TIFF' and (described := describe(read_tags(file))):
             reason = f'is {described}, which is not supported, or is damaged'
@@ -137,8 +140,8 @@ def check_header(image: ImageFile.ImageFile, data: bytes, max_pixels: int) -> No
             raise ImageError(f'{UNREADABLE} (TIFF: {in_a_line(error)})') from error
     if image.info.get('progressive') and (scans := data.count(START_OF_SCAN)) > MAX_SCANS:
         raise ImageError(f'is a JPEG of {scans} scans; at most {MAX_SCANS} are read')
-    if image.format in ('JPEG', 'MPO') and image.fp and data.find(END_OF_IMAGE, image.fp.tell()) < 0:
-        raise ImageError(f'{UNREADABLE} (a JPEG without an end)')  # zeros after half of one would decode, as grey
+    if image.format in FORMATS_WITH_END and image.fp and data.find(END_OF_IMAGE, image.fp.tell()) < 0:
+        raise ImageError(f'{UNREADABLE} (a {image.format} without an end)')  # what is missing would be grey or black
 
 
 def in_a_line(error: Exception) -> str:

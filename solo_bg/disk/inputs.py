@@ -14,7 +14,6 @@ from pathlib import Path, PurePosixPath
 from solo_bg.disk.expand import expand
 from solo_bg.disk.formats import OPTIONAL_SUFFIXES, SUFFIXES
 
-NAMES_SHOWN = 3
 # a folder with one of each holds results of a run, or of a shard of one
 RUN_FILE = re.compile(r'run(-\d+-of-\d+)?\.json')
 MANIFEST_FILE = re.compile(r'manifest(-\d+-of-\d+)?\.jsonl')
@@ -79,13 +78,13 @@ def count_suffixes(paths: Iterable[str]) -> str:
     kinds = ('._*' if name.startswith('._') else os.path.splitext(name)[1].lower() for name in names)
     notes = {suffix: f' (needs {needed})' for suffix, needed in OPTIONAL_SUFFIXES.items()} | {'._*': ' (of macOS)'}
     counted = sorted(Counter(kinds).items(), key=lambda item: (-item[1], item[0]))
-    return ', '.join(f'{count} {kind or "without suffix"}{notes.get(kind, "")}' for kind, count in counted)
+    return some([f'{count} {kind or "without suffix"}{notes.get(kind, "")}' for kind, count in counted], 6)
 
 
-def some(names: Sequence[str]) -> str:
+def some(names: Sequence[str], most: int = 3) -> str:
     """The first few names, and how many more there are."""
-    more = f' and {len(names) - NAMES_SHOWN} more' if len(names) > NAMES_SHOWN else ''
-    return ', '.join(names[:NAMES_SHOWN]) + more
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more
 
 
 @cache
@@ -163,6 +162,7 @@ def walk(folder: Path, skip: Collection[str], results: Collection[str], listing:
             if any(name in results for name in folders):
                 listing.results.add(os.fspath(where))
             folders = [name for name in folders if name not in results]
+            files = [name for name in files if is_image_name(name)]  # the run's own files are not worth a line
         waiting.extend(where / name for name in reversed(folders))
         for name in files:
             if is_image_name(name):

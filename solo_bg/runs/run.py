@@ -82,7 +82,7 @@ def make_plan(settings: Settings) -> Plan:
     from solo_bg.disk.inputs import find_images
     from solo_bg.disk.output_names import output_names
 
-    if launched_shard() and '-' in settings.inputs:
+    if (launched := launched_shard()) and launched.launched and '-' in settings.inputs:
         raise SetupError('torchrun and the list - exclude each other: each process would get a part; use @list.txt')
     listing = find_images(settings.inputs, [os.path.abspath(settings.out / style) for style in STYLES], STYLES)
     images, given = listing.images, ', '.join(settings.inputs)

@@ -53,7 +53,7 @@ def test_lists(tmp_path, monkeypatch):
 
 
 def test_lists_hold_names_in_any_encoding(tmp_path, monkeypatch):
-    """Lines end at line feeds alone, blanks are kept where they belong to a name, and `..` goes nowhere."""
+    """Only line feeds end a line, blanks are kept where they belong to a name, and `..` leads nowhere."""
     monkeypatch.chdir(tmp_path)
     lines = ['é.png', 'a\u2028b.png', ' blanks .png ', 'in/../in/c.png', 'mi\x0bssing.png', '@at.png']
     touch(tmp_path, *lines[:3], 'in/c.png', 'in.png')
@@ -66,7 +66,7 @@ def test_lists_hold_names_in_any_encoding(tmp_path, monkeypatch):
     assert found['in/../in/c.png'] == 'c.png'
 
 
-def test_a_list_that_is_no_text(tmp_path):
+def test_a_list_that_is_not_text(tmp_path):
     (tmp_path / 'list.txt').write_bytes('a.png\n'.encode('utf-16'))
     with pytest.raises(SetupError, match='holds a zero byte'):
         shown([f'@{tmp_path}/list.txt'])
@@ -89,7 +89,7 @@ def test_a_link_to_itself_hides_nothing(tmp_path):
 
 
 def test_deep_folders(tmp_path, monkeypatch):
-    """Deeper than Python calls functions; nor could pytest remove them."""
+    """Deeper than Python's recursion limit. pytest could not remove them, so the test does."""
     monkeypatch.chdir(tmp_path)
     for _ in range(1100):
         os.mkdir('d')
@@ -109,7 +109,7 @@ def test_deep_folders(tmp_path, monkeypatch):
     assert [len(image.below.parts) for image in found] == [1100]
 
 
-def test_results_of_earlier_runs_are_no_inputs_by_another_way(tmp_path):
+def test_results_of_earlier_runs_are_not_read_through_a_link(tmp_path):
     touch(tmp_path, 'in/a.png', 'in/out/eliminated/a.png')
     (tmp_path / 'in/again').symlink_to('out')
     found = inputs.list_images([str(tmp_path / 'in')], skip=[str(tmp_path / 'in/out/eliminated')])
@@ -125,19 +125,19 @@ def test_a_loop_of_links_ends(tmp_path):
     assert shown([tmp_path / 'in']) == [f'{tmp_path}/in/a.png']
 
 
-def test_results_of_earlier_runs_are_no_inputs(tmp_path):
+def test_results_of_this_run_are_not_read(tmp_path):
     touch(tmp_path, 'a.png', 'out/eliminated/a.png', 'out/mine.png')
     found = inputs.list_images([str(tmp_path)], skip=[str(tmp_path / 'out/eliminated')])
     assert [image.below.as_posix() for image in found] == ['a.png', 'out/mine.png']
 
 
-def test_an_empty_word_is_no_folder():
+def test_an_empty_input_is_an_error():
     with pytest.raises(SetupError, match='an INPUT is empty'):
         inputs.list_images([''])
 
 
 def test_a_folder_that_cannot_be_entered_is_listed(tmp_path, monkeypatch):
-    """Root enters everything, so the failure is made here."""
+    """root can enter every folder, so the failure is simulated."""
     touch(tmp_path, 'in/a.png', 'in/locked/b.png')
     real = os.scandir
 
@@ -187,12 +187,12 @@ def test_readable_suffixes_are_those_of_installed_libraries(monkeypatch):
 
 
 @pytest.mark.parametrize('shard', ['', '-00001-of-00004'])
-def test_results_of_an_earlier_run_in_another_folder_are_no_inputs(tmp_path, shard):
+def test_results_of_an_earlier_run_in_another_folder_are_not_read(tmp_path, shard):
     earlier = [f'in/deep/out/{name}' for name in (f'run{shard}.json', f'manifest{shard}.jsonl')]
     touch(tmp_path, 'in/a.png', 'in/deep/out/eliminated/a.png', 'in/deep/out/mine.png', 'in/mask/b.png', *earlier)
     listing = find([tmp_path / 'in'], results=('eliminated', 'mask'))
     assert [image.below.as_posix() for image in listing.images] == ['a.png', 'deep/out/mine.png', 'mask/b.png']
-    assert f'results of earlier runs are not read as images: {tmp_path}/in/deep/out' in listing.notes()
+    assert listing.notes() == [f'results of earlier runs are not read as images: {tmp_path}/in/deep/out']
     given = find([tmp_path / 'in/deep/out/eliminated'], results=('eliminated', 'mask'))
     assert [image.below.as_posix() for image in given.images] == ['a.png']
 

@@ -51,7 +51,7 @@ def test_what_cannot_be_opened_says_why(tmp_path):
 
 @pytest.mark.parametrize('seed', range(20))
 def test_damaged_tiffs_with_alpha_are_read_or_refused(tmp_path, seed):
-    """Flipped bytes in the header can promise a picture of gigabytes; whatever they do, it is an ImageError."""
+    """Flipped bytes in the header may announce gigabytes; whatever they do, it is an ImageError."""
     damaged = bytearray(READABLE['rgba.tif'][0])
     rng = np.random.default_rng(seed)
     for _ in range(3):
@@ -66,7 +66,7 @@ BOMBS = awkward.bombs()
 
 @pytest.mark.parametrize('name', BOMBS)
 def test_bombs_are_refused_from_their_header(tmp_path, name, recwarn, monkeypatch):
-    """Without a warning of Pillow's, whose own limit stays as it is, and without decoding."""
+    """Before decoding, without a warning by Pillow, and without a change to its own limit."""
     monkeypatch.setattr(ImageFile.ImageFile, 'load_prepare', None)
     (tmp_path / name).write_bytes(BOMBS[name])
     before = Image.MAX_IMAGE_PIXELS
@@ -190,7 +190,7 @@ def test_files_far_larger_than_an_image_are_not_read(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not Path('/proc/self/status').exists(), reason='no /proc')
 def test_a_file_that_grows_while_it_is_read():
-    """What /proc holds is longer than it says."""
+    """Files in /proc are longer than the size that they report."""
     with pytest.raises(ImageError, match='changed while it was read: 0 bytes, then more'):
         read.read_image(Path('/proc/self/status'))
 
@@ -199,7 +199,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     def refuse(*args):
         raise PermissionError(13, 'Permission denied')
 
-    monkeypatch.setattr(os, 'open', refuse)  # root reads everything
+    monkeypatch.setattr(os, 'open', refuse)  # root can read everything
     with pytest.raises(ImageError, match='cannot be read: Permission denied'):
         read.read_image(tmp_path / 'a.png')
 
@@ -230,3 +230,10 @@ def test_the_size_of_a_large_tiff_whose_tags_come_last(tmp_path, monkeypatch):
     cv2.imwrite(str(tmp_path / 'a.tif'), awkward.photo(), [cv2.IMWRITE_TIFF_COMPRESSION, 1])
     assert (tmp_path / 'a.tif').stat().st_size > 6000
     assert read.image_size(tmp_path / 'a.tif') == (56, 40)
+
+
+def test_a_bmp_that_is_not_supported_is_not_called_truncated(tmp_path):
+    data, _, _ = awkward.masked_bmp(np.zeros((4, 4), np.uint32), (0x3FF00000, 0xFFC00, 0x3FF))  # 10 bits a channel
+    (tmp_path / 'a.bmp').write_bytes(data)
+    with pytest.raises(ImageError, match=r'a\.bmp is a BMP of a kind that is not supported'):
+        read.read_image(tmp_path / 'a.bmp')
