@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,9 +27,9 @@ from solo_bg.disk.write import write_all
 from solo_bg.draw.backgrounds import random_of, zero
 from solo_bg.draw.compose import replace_background
 from solo_bg.draw.styles import MASK_STYLES, load_style
-from solo_bg.errors import ImageError, SetupError, is_fatal, ran_out_of_memory
+from solo_bg.errors import SetupError, is_fatal
 from solo_bg.options import Options
-from solo_bg.records import EarlierResults, Record
+from solo_bg.records import EarlierResults, Record, error_record
 from solo_bg.sources.base import InputImage, Source
 from solo_bg.workers import ahead, map_in_batches, single_threaded_pool
 
@@ -278,16 +277,7 @@ def write(item: Composed | Record, options: Options, earlier: EarlierResults | N
 def failed(job: Job, key: str, error: Exception, start: float) -> Record:
     """The record of an image that failed. Errors that concern every image are raised again."""
     reraise_if_fatal(error)
-    seconds = round(time.perf_counter() - start, 4)
-    where = None
-    if isinstance(error, ImageError):
-        reason = str(error)
-    elif ran_out_of_memory(error):
-        reason = f'memory ran out: {error}'
-    else:
-        reason = f'unexpected {type(error).__name__}: {error}'
-        where = ''.join(traceback.format_exception(error))
-    return Record(job.image.shown, 'error', seconds=seconds, error=reason, traceback=where, key=key)
+    return error_record(job.image.shown, error, time.perf_counter() - start, key)
 
 
 def reraise_if_fatal(error: Exception) -> None:
