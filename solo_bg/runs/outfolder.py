@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from solo_bg.disk.write import make_folder, remove_temporaries
 from solo_bg.draw.styles import STYLES
 from solo_bg.errors import SetupError
-from solo_bg.runs.journal import ANNOTATIONS, FORGOTTEN, LABELS, MANIFEST, RUN, Journal, Lines, journals
+from solo_bg.runs.journal import ANNOTATIONS, FORGOTTEN, LABELS, MANIFEST, RUN, Journal, journals
+from solo_bg.runs.lines import Lines
 from solo_bg.runs.locks import LockedError, lock
-from solo_bg.runs.manifest import label_files, remove, runs
+from solo_bg.runs.manifest import label_files, remove
+from solo_bg.runs.run_files import shard_runs
 from solo_bg.runs.shards import WHOLE, Shard
 
 LOCK = 'run.lock'
@@ -99,12 +101,9 @@ def make_ready(out: Path, shard: Shard, resume: bool, overwrite: bool, alone: bo
 def refuse_results(paths: Iterable[Path]) -> None:
     """Raise SetupError if one of these journals names a picture. A run that wrote none left nothing to lose."""
     for path in paths:
-        lines = Lines(path)
-        try:
+        with closing(Lines(path)) as lines:
             if lines.superseded or any(lines.get(name).get('outputs') for name in lines):
                 raise SetupError(f'{path} {TAKEN}')
-        finally:
-            lines.close()
 
 
 def refuse_files(out: Path, shard: Shard) -> None:
@@ -147,7 +146,7 @@ def clear(out: Path) -> None:
     remove(out, outputs)
     for name in (ANNOTATIONS, LABELS, RUN):
         (out / name).unlink(missing_ok=True)
-    for path in (*runs(out), *label_files(out), *journals(out)):  # the manifest last: it makes OUT ours
+    for path in (*shard_runs(out), *label_files(out), *journals(out)):  # the manifest last: it makes OUT ours
         path.unlink()
 
 

@@ -1,0 +1,112 @@
+"""What a run will do: which images, under which names, with which annotations. Writes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from solo_bg.draw.styles import STYLES
+from solo_bg.errors import SetupError
+from solo_bg.records import Record
+from solo_bg.runs.settings import Settings
+from solo_bg.runs.shards import Shard
+
+if TYPE_CHECKING:
+    from solo_bg.coco.dataset import Annotations, Labels, Matches
+    from solo_bg.disk.inputs import ImageFile
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The inputs of a run.
+
+    Attributes:
+        images: the images to process, ordered by name.
+        names: names of their results, one for each image.
+        annotations, labels: the data set, and its entries for these images; None without annotations.
+        unmatched: records of inputs that are not processed: images that the annotations lack, or match more than once,
+            and with `--strict` the images that only the annotations name.
+        missing: number of images that only the annotations name.
+    """
+
+    images: Sequence[ImageFile]
+    names: Sequence[str]
+    annotations: Annotations | None
+    labels: Labels | None
+    unmatched: Sequence[Record]
+    missing: int = 0
+
+    def inputs(self, shard: Shard) -> list[str]:
+        """The inputs of a shard, by their names in the manifest. Each gets one record."""
+        names = [*(record.input for record in self.unmatched), *(image.shown for image in self.images)]
+        return [name for name in names if shard.owns(name)]
+
+
+def make_plan(settings: Settings) -> Plan:
+    """List the images, and match them with the annotations.
+
+    Raises:
+        SetupError: no images, annotations or fills that cannot be read, or results that would replace inputs.
+    """
+    from solo_bg.coco.dataset import Annotations, Labels
+    from solo_bg.disk.inputs import list_images
+    from solo_bg.disk.output_names import output_names
+    from solo_bg.runs.assemble import check_fills
+
+    images = list_images(settings.inputs, skip=[os.path.abspath(settings.out / style) for style in STYLES])
+    given = ', '.join(settings.inputs)
+    if not any(os.path.lexists(image.path) for image in images):
+        raise SetupError(f'no images in {given}; expected image files, folders of them, or @list.txt')
+    check_fills(settings)
+    annotations = Annotations.from_file(settings.ann) if settings.ann else None
+    images, matches, unmatched = match(images, annotations)
+    images = images[: settings.limit]
+    if not images:
+        raise SetupError(f'none of the images in {given} is in {settings.ann}')
+    labels = Labels(annotations, matches.found) if annotations and matches else None
+    missing = [record for record in unmatched if record.status == 'missing']
+    if not settings.strict:
+        unmatched = [record for record in unmatched if record.status != 'missing']
+    plan = Plan(images, output_names(images), annotations, labels, unmatched, len(missing))
+    refuse_overwriting(plan, settings)
+    return plan
+
+
+def match(
+    images: list[ImageFile], annotations: Annotations | None
+) -> tuple[list[ImageFile], Matches | None, list[Record]]:
+    """The images to process, their annotations, and records of images and annotations without a counterpart.
+
+    A path that does not exist stays among the images: it is reported when it is read.
+    """
+    if not annotations:
+        return images, None, []
+    matches = annotations.match({image.shown: image.below.as_posix() for image in images})
+    unknown, ambiguous = set(matches.unknown), set(matches.ambiguous)
+    unlabelled = {image.shown for image in images if image.shown in unknown and os.path.isfile(image.path)}
+    records = [Record(shown, 'unlabelled') for shown in sorted(unlabelled)]
+    several = 'shares its path below INPUT with another image, and the annotations have one such path'
+    records += [Record(shown, 'error', error=several) for shown in sorted(ambiguous)]
+    absent = 'is in the annotations, but there is no such image'
+    records += [Record(name, 'missing', error=absent) for name in matches.missing]
+    return [image for image in images if image.shown not in unlabelled | ambiguous], matches, records
+
+
+def refuse_overwriting(plan: Plan, settings: Settings) -> None:
+    """Raise SetupError if a result would replace an input."""
+    from solo_bg.runs.assemble import make_options
+    from solo_bg.runs.journal import ANNOTATIONS
+
+    options = make_options(settings)
+    if settings.ann and os.path.realpath(settings.ann) == os.path.realpath(options.out / ANNOTATIONS):
+        raise SetupError(f'the annotations of the results would replace {settings.ann}; choose another --out')
+    out = os.path.join(os.path.realpath(options.out), '')
+    given = {path for image in plan.images if (path := os.path.realpath(image.path)).startswith(out)}
+    if not given:
+        return
+    for image, name in zip(plan.images, plan.names, strict=True):
+        for style in options.styles:
+            if os.path.realpath(options.out / options.output(style, name)) in given:
+                raise SetupError(f'the {style} picture of {image.shown} would replace an input; choose another --out')
