@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NoReturn
 
 import solo_bg
+from solo_bg.cli.values import count, device, fill, fraction, mix, names, percent, shard, take_pairs, whole
 from solo_bg.disk.formats import FORMATS, MAX_PIXELS
-from solo_bg.draw.fills import COLOUR, FILLS, GIVEN
+from solo_bg.draw.fills import FILLS, GIVEN
 from solo_bg.draw.styles import STYLES
 from solo_bg.errors import SetupError
 from solo_bg.runs.settings import Settings, format_name
-from solo_bg.runs.shards import WHOLE, Shard
+from solo_bg.runs.shards import WHOLE
 from solo_bg.sources import SOURCES, choose_source
 
 CLONE = Path(__file__).resolve().parents[2]
 DEMO = ('configs/solo_bg_tiny.py', 'checkpoints/solo_bg_tiny.pth', 'demo/images')
-MIX_PART = re.compile(r'(.+?):(\d*\.?\d+)(?:,|$)')  # a fill and its weight
 MODEL_SUFFIXES = ('.py', '.pth', '.pt', '.ckpt', '.safetensors', '.onnx')  # of configs and checkpoints
-KEY_VALUE = re.compile(r'[A-Za-z_][\w.\-]*=')
 EXAMPLES = """\
 examples:
   eliminate_bg                                            run the bundled model on the bundled images
@@ -184,8 +182,8 @@ def add_progress(option: Callable[..., argparse.Action]) -> None:
     devices = 'device of the model: auto, cpu, cuda or cuda:N (default: auto, which is CUDA where available)'
     option('--device', type=device, default='auto', metavar='D', help=devices)
     batches = (
-        'number of images of one shape in a forward pass (default: 1 on the CPU, 8 on CUDA). With 1, equal inputs give equal '
-        'bytes; larger batches round differently, and a few pixels at mask edges may differ'
+        'number of images of one shape in a forward pass (default: 1 on the CPU, 8 on CUDA). With 1, equal inputs '
+        'give equal bytes; larger batches round differently, and a few pixels at mask edges may differ'
     )
     option('--batch-size', type=count, metavar='N', help=batches)
     workers = 'number of threads that read and write images (default: one for each core)'
@@ -219,101 +217,3 @@ def add_expert(option: Callable[..., argparse.Action]) -> None:
     option('--engine', choices=('local', 'ray'), default='local', help=engines)
     address = 'address of the Ray cluster: auto or HOST:PORT (default: start a cluster on this machine)'
     option('--ray-address', metavar='A', help=address)
-
-
-def take_pairs(argv: Sequence[str], option: str, parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
-    """Split off `OPTION K=V ...`. It ends at the first word that is not K=V, so that inputs may follow.
-
-    Returns:
-        the other words, and the pairs.
-    """
-    rest: list[str] = []
-    found: list[str] = []
-    words = iter(argv)
-    taking = False
-    for word in words:
-        if word == '--':
-            return [*rest, word, *words], found
-        if word == option or word.startswith(f'{option}='):
-            taking, word = True, word.removeprefix(option).removeprefix('=')
-            if not word:
-                continue
-        if taking and KEY_VALUE.match(word):
-            found.append(word)
-        elif taking and not found:
-            parser.error(f'{option} expected K=V, got {word}')
-        else:
-            taking = False
-            rest.append(word)
-    if taking and not found:
-        parser.error(f'{option} expected K=V, got nothing')
-    return rest, found
-
-
-def fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'expected a number from 0 to 1, got {text!r}')
-    return value
-
-
-def count(text: str) -> int:
-    return at_least(1, text)
-
-
-def whole(text: str) -> int:
-    return at_least(0, text)
-
-
-def at_least(least: int, text: str) -> int:
-    value = int(text) if re.fullmatch(r'\d+', text) else least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least {least}, got {text!r}')
-    return value
-
-
-def fill(text: str) -> str:
-    if not (text in FILLS or text == 'dataset-mean' or COLOUR.fullmatch(text) or re.fullmatch('dir:.+', text)):
-        raise argparse.ArgumentTypeError(f'no fill is called {text!r}; expected one of {", ".join((*FILLS, *GIVEN))}')
-    return text
-
-
-def mix(text: str) -> list[tuple[str, float]]:
-    """`zero:0.5,noise:0.5` -> [('zero', 0.5), ('noise', 0.5)]."""
-    parts, end = [], 0
-    while match := MIX_PART.match(text, end):
-        parts.append((fill(match[1]), float(match[2])))
-        end = match.end()
-    if end != len(text) or sum(weight for _, weight in parts) <= 0:
-        raise argparse.ArgumentTypeError(f'expected fills with weights such as zero:0.5,noise:0.5, got {text!r}')
-    return parts
-
-
-def shard(text: str) -> Shard:
-    match = re.fullmatch(r'(\d+)/(\d+)', text)
-    if not match or int(match[1]) >= int(match[2]):
-        raise argparse.ArgumentTypeError(f'expected I/N with I from 0 to N - 1, such as 0/4, got {text}')
-    return Shard(int(match[1]), int(match[2]))
-
-
-def percent(text: str) -> int:
-    value = count(text)
-    if value > 100:
-        raise argparse.ArgumentTypeError(f'expected a whole number from 1 to 100, got {text}')
-    return value
-
-
-def names(text: str) -> list[str]:
-    given = dict.fromkeys(part.strip() for part in text.split(',') if part.strip())
-    if not given:
-        raise argparse.ArgumentTypeError(f'expected names with commas between them, got {text!r}')
-    return list(given)
-
-
-def device(text: str) -> str:
-    if not re.fullmatch(r'auto|cpu|cuda(:\d+)?', text):
-        raise argparse.ArgumentTypeError(f'no device is called {text!r}; expected auto, cpu, cuda or cuda:N')
-    return text
