@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from solo_bg.models.segmenter import Segmenter
     from solo_bg.options import Options
     from solo_bg.records import Record
-    from solo_bg.runs.run import eliminate_folder
+    from solo_bg.runs.from_python import eliminate_folder
     from solo_bg.sources.base import InputImage, Source
     from solo_bg.sources.base import InputImage as Picture
 
@@ -56,7 +56,7 @@ PUBLIC = {  # public name -> 'module:attribute'
     'Source': 'sources.base:Source',
     'as_instances': 'core.results:as_instances',
     'eliminate_background': 'draw.compose:eliminate_background',
-    'eliminate_folder': 'runs.run:eliminate_folder',
+    'eliminate_folder': 'runs.from_python:eliminate_folder',
     'show_result_ins': 'draw.show:show_result_ins',
     'to_detections': 'core.detections:to_detections',
 }

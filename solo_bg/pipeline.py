@@ -1,13 +1,12 @@
-"""The one line, over many images: load -> segment -> compose -> write, once, and never back.
+"""The pipeline: load -> segment -> compose -> write, for many images.
 
-Each stage takes one type and gives the next stage's, or the image's `Record` where its way ends early.
+Each stage returns the input of the next one, or the `Record` of an image that needs no further stage.
 """
 
 from __future__ import annotations
 
 import os
 import time
-import traceback
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,22 +26,22 @@ from solo_bg.disk.inputs import ImageFile
 from solo_bg.disk.output_names import output_names
 from solo_bg.disk.read import read_bytes
 from solo_bg.disk.write import write_all
-from solo_bg.draw.backgrounds import random_of, zero
+from solo_bg.draw.backgrounds import Mix, random_of, zero
 from solo_bg.draw.compose import fade, opacity, replace_background
 from solo_bg.draw.styles import MASK_STYLES, load_style
-from solo_bg.errors import ImageError, SetupError, is_fatal, ran_out_of_memory
+from solo_bg.errors import SetupError, is_fatal
 from solo_bg.options import Options
-from solo_bg.records import EarlierResults, Record
+from solo_bg.records import EarlierResults, Record, error_record
 from solo_bg.sources.base import InputImage, Source
 from solo_bg.workers import ahead, map_in_batches, single_threaded_pool
 
-MAX_AHEAD = 8  # images, besides a batch, that wait on either side of the model
-WINDOW = 4  # batches among which images of one shape are sought
+MAX_AHEAD = 8  # images, besides a batch, that may wait on either side of the model
+WINDOW = 4  # number of batches in which images of the same shape are looked for
 
 
 @dataclass(frozen=True)
 class Job:
-    """An image to do, and the name of its results."""
+    """An image, and the name of its results."""
 
     image: ImageFile
     name: str
@@ -50,11 +49,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Loaded:
-    """An image that was read and preprocessed. `key`: see `Record`. `seconds`: spent so far."""
+    """An image that was read and preprocessed.
+
+    `key`: as in `Record`. `shape`: images with equal values share a batch. `seconds`: time spent so far.
+    """
 
     job: Job
     key: str
     image: InputImage
+    shape: Hashable
     seconds: float
 
 
@@ -104,18 +107,19 @@ def run(
     names: Sequence[str] | None = None,
     earlier: EarlierResults | None = None,
 ) -> Iterator[Record]:
-    """Do all images; yield what became of each, in order.
+    """Process all images; yield their records, in order.
 
-    The source runs in the calling thread. Loading ahead of it, and composing and writing behind it, happen in
-    `options.workers` threads. An image that fails is an `error`, and the others go on.
+    The source runs in the calling thread. Images are loaded, composed and written in `options.workers` other threads.
+    An image that fails gets a record with the status `error`, and the others go on.
 
     Args:
-        labels: the annotations to carry over; every image must be among them.
+        labels: the annotations to carry over. An image that they lack is an error.
         names: names of the results, one for each image (default: made from `images`).
-        earlier: results of earlier runs; what was made in the same way is not made again.
+        earlier: results of earlier runs. Pictures with the same key are not made again.
 
     Raises:
-        SetupError: the source cannot work at all.
+        SetupError: the source cannot process any image.
+        RuntimeError: the device is lost, so that no further image can be processed.
     """
     jobs = (Job(image, name) for image, name in zip(images, names or output_names(images), strict=True))
     size = options.batch_size
@@ -123,16 +127,14 @@ def run(
     window = size if size == 1 else WINDOW * size
     with single_threaded_pool(options.workers) as pool:
         loaded = ahead(pool, lambda job: load(job, source, options, labels, earlier), jobs, depth)
-        segmented = map_in_batches(
-            lambda batch: segment(batch, source), loaded, size, lambda item: batch_shape(item, source), window
-        )
+        segmented = map_in_batches(lambda batch: segment(batch, source), loaded, size, batch_shape, window)
         yield from ahead(pool, lambda item: write(compose(item, options), options, earlier), segmented, depth)
 
 
 def load(
     job: Job, source: Source, options: Options, labels: Labels | None, earlier: EarlierResults | None
 ) -> Loaded | Record:
-    """Read, decode and preprocess one image; its record where its results exist already."""
+    """Read, decode and preprocess one image. If its results exist already, return their record."""
     start, key = time.perf_counter(), ''
     try:
         data = read_bytes(job.image.path, options.max_pixels)
@@ -143,13 +145,15 @@ def load(
         pixels, shown = decode_image(data, options.max_pixels), job.image.shown
         annotated = labels(shown, (pixels.shape[0], pixels.shape[1])) if labels else None
         image = source.prepare(InputImage(job.name, shown, pixels, annotated=annotated))
+        shape = source.batch_shape(image)
+        hash(shape)
     except Exception as error:
         return failed(job, key, error, start)
-    return Loaded(job, key, image, time.perf_counter() - start)
+    return Loaded(job, key, image, shape, time.perf_counter() - start)
 
 
 def find_made(earlier: EarlierResults, job: Job, key: str, options: Options) -> Record | None:
-    """The earlier record of this input, if its pictures are where they would be written now."""
+    """The earlier record of this input, if its pictures exist where they would be written now."""
     record = earlier.find(job.image.shown, key)
     if not record or any(
         path != options.output(style, job.name) or not os.path.isfile(options.out / path)
@@ -159,18 +163,20 @@ def find_made(earlier: EarlierResults, job: Job, key: str, options: Options) -> 
     return record
 
 
-def batch_shape(item: Loaded | Record, source: Source) -> Hashable:
-    return source.batch_shape(item.image) if isinstance(item, Loaded) else None
+def batch_shape(item: Loaded | Record) -> Hashable:
+    return item.shape if isinstance(item, Loaded) else None
 
 
 def segment(batch: Sequence[Loaded | Record], source: Source) -> list[Segmented | Record]:
-    """Find the instances of those that were loaded. If a batch fails, each half of it is tried."""
+    """Find the instances of a batch. If that fails, try each half of the batch, down to single images."""
     items = [item for item in batch if isinstance(item, Loaded)]
     if not items:
         return [item for item in batch if isinstance(item, Record)]
     start = time.perf_counter()
     try:
         found = source([item.image for item in items])
+        if len(found) != len(items):
+            raise ValueError(f'the source returned {len(found)} results for {len(items)} images')
     except Exception as error:
         if len(items) == 1:
             return [failed(items[0].job, items[0].key, error, start - items[0].seconds)]
@@ -185,7 +191,7 @@ def segment(batch: Sequence[Loaded | Record], source: Source) -> list[Segmented 
 
 
 def compose(item: Segmented | Record, options: Options) -> Composed | Record:
-    """Choose what is kept and draw it on the masks' device; the pictures leave the device here."""
+    """Choose the instances to keep and draw them on the masks' device; copy the pictures to the host."""
     if isinstance(item, Record):
         return item
     start = time.perf_counter() - item.seconds
@@ -210,7 +216,8 @@ def compose(item: Segmented | Record, options: Options) -> Composed | Record:
             if not foreground and options.on_empty == 'copy' and item.image.annotated:  # the whole image stays
                 choice = replace(choice, annotations=keep_all(item.image.annotated, options.classes))
                 record = replace(record, decisions=item.image.annotated.decisions)
-            pictures = draw(item, choice, bool(foreground), options)
+            pictures, fill = draw(item, choice, bool(foreground), options)
+            record = replace(record, fill=fill)
     except Exception as error:
         return failed(item.job, item.key, error, start)
     record = replace(record, seconds=time.perf_counter() - start)
@@ -246,11 +253,17 @@ def refine(item: Segmented, keep: Instances, options: Options) -> tuple[Instance
     return options.refine(torch.from_numpy(item.image.pixels).to(keep.device), keep)
 
 
-def draw(item: Segmented, choice: Choice, any_foreground: bool, options: Options) -> dict[str, NDArray[Any]]:
-    """The pictures by style: nothing, black ones or copies for an image without instances (`--on-empty`)."""
+def draw(
+    item: Segmented, choice: Choice, any_foreground: bool, options: Options
+) -> tuple[dict[str, NDArray[Any]], str | None]:
+    """Draw every style. An image without instances gets none, black ones or copies of it (`--on-empty`).
+
+    Returns:
+        the pictures by style, on the host, and the name of the fill if one of several was drawn by lot.
+    """
     keep = choice.instances
     if not any_foreground and options.on_empty == 'skip':
-        return {}
+        return {}, None
     copies = not any_foreground and options.on_empty == 'copy'
     image = torch.from_numpy(item.image.pixels).to(keep.device)
     colours = image if choice.colours is None else choice.colours
@@ -258,17 +271,21 @@ def draw(item: Segmented, choice: Choice, any_foreground: bool, options: Options
         style: (copy_style if copies else load_style)(style)(colours if style == 'cutout' else image, keep)
         for style in options.styles
     }
+    chosen = None
     if 'eliminated' in pictures and (options.soft or options.fill is not zero) and not copies:
-        background = options.fill(image, random_of(options.seed, item.job.image.path.name))
+        fill, random = options.fill, random_of(options.seed, item.job.image.path.name)
+        if isinstance(fill, Mix):
+            chosen, fill = fill.choose(random)
+        background = fill(image, random)
         if options.soft:
             pictures['eliminated'] = fade(colours, opacity(keep), background)
         else:
             pictures['eliminated'] = replace_background(image, keep.foreground, background)
-    return {style: picture.cpu().numpy() for style, picture in pictures.items()}
+    return {style: picture.cpu().numpy() for style, picture in pictures.items()}, chosen
 
 
 def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:
-    """For `--on-empty copy`: the image itself, opaque; masks stay empty."""
+    """The style for `--on-empty copy`: the image itself, opaque. Masks stay empty."""
     if style in MASK_STYLES:
         return load_style(style)
     if style == 'cutout':
@@ -277,7 +294,7 @@ def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:
 
 
 def write(item: Composed | Record, options: Options, earlier: EarlierResults | None = None) -> Record:
-    """Encode all pictures, then write them: all or none."""
+    """Encode all pictures, then write all of them or none."""
     if isinstance(item, Record):
         return item
     start, record = time.perf_counter() - item.record.seconds, item.record
@@ -303,19 +320,10 @@ def write(item: Composed | Record, options: Options, earlier: EarlierResults | N
 def failed(job: Job, key: str, error: Exception, start: float) -> Record:
     """The record of an image that failed. Errors that concern every image are raised again."""
     reraise_if_fatal(error)
-    seconds = round(time.perf_counter() - start, 4)
-    where = None
-    if isinstance(error, ImageError):
-        reason = str(error)
-    elif ran_out_of_memory(error):
-        reason = f'memory ran out: {error}'
-    else:
-        reason = f'unexpected {type(error).__name__}: {error}'
-        where = ''.join(traceback.format_exception(error))
-    return Record(job.image.shown, 'error', seconds=seconds, error=reason, traceback=where, key=key)
+    return error_record(job.image.shown, error, time.perf_counter() - start, key)
 
 
 def reraise_if_fatal(error: Exception) -> None:
-    """Raise errors after which no image can be done: the set-up is wrong, or the device is lost."""
+    """Raise errors after which no image can be processed: the setup is wrong, or the device is lost."""
     if isinstance(error, SetupError) or is_fatal(error):
         raise error

@@ -1,38 +1,43 @@
-"""What became of each image, and what earlier runs made of it."""
+"""The record of each image: what the pipeline did with it. It becomes a line of the manifest."""
 
 from __future__ import annotations
 
 import hashlib
+import traceback
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from solo_bg.errors import ImageError, ran_out_of_memory
+
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one input: a line of the manifest.
+    """What the pipeline did with one input: a line of the manifest.
 
     Attributes:
         input: INPUT joined with the path below it.
-        status: `ok`, `empty` (no instance was kept), `rejected` (it agrees too little with its annotations),
-            `unlabelled` (it is not in the annotations), `missing` (it is in the annotations only) or `error`.
-        outputs: style -> path relative to OUT.
+        status: `ok`, `empty` (no instance was kept), `rejected` (the masks agree too little with the annotations),
+            `unlabelled` (the image is not in the annotations), `missing` (the image is in the annotations only; see
+            `--strict`) or `error`.
+        outputs: style -> path relative to the output folder.
         instances: number of instances kept.
         classes: class name -> number of instances kept.
         foreground: the foreground's share of the pixels, 0 to 1.
-        seconds: spent on this image in reading, segmenting (its share of the batch), composing and writing.
-        error: why it failed, else None.
-        traceback: where an unexpected exception came from, else None.
+        seconds: time spent on this image: reading, segmenting (its share of the batch), composing and writing.
+        error: the reason of an error, else None.
+        traceback: the traceback of an unexpected exception, else None.
         iou: IoU of the instances' union with the annotations' union; None without annotations.
         decisions: rule -> ids of the annotations it was applied to. `keep`, `ignore` and `drop`: the masks miss the
             object. `by its box`: there is no segmentation, the box counts. `clipped`: it reaches more than a pixel
             outside the image. `parts skipped`: some of its polygons have fewer than three points. `skipped`: its
             segmentation cannot be used.
-        fill: the fill that was drawn, if `--mix` drew one.
+        fill: name of the fill that `--mix` drew, else None.
         restored: share of the annotated pixels that `--missed keep` added to the foreground.
-        key: SHA-256 of the input and of all that the pictures depend on: while it stays, they need not be made again.
-        carried: for annotations.json, not in the manifest: the image's entry and its annotations' entries.
-        before: made by an earlier run; not in the manifest.
+        key: SHA-256 of the input and of everything else that the pictures depend on. While it stays the same, the
+            pictures need not be made again.
+        carried: for annotations.json, not in the manifest: the entry of the image, and those of its annotations.
+        before: whether an earlier run made the pictures; not in the manifest.
     """
 
     input: str
@@ -53,20 +58,34 @@ class Record:
     before: bool = False
 
     def facts(self) -> dict[str, Any]:
-        """The line of the manifest."""
+        """The line of the manifest, as a dict."""
         facts = asdict(replace(self, carried=None))
         return {name: facts[name] for name in MANIFEST_FIELDS if name not in RARE or facts[name] is not None}
 
 
-RARE = ('traceback', 'fill', 'restored')  # in a line only where they say something
+RARE = ('traceback', 'fill', 'restored')  # left out of a line where they are None
 MANIFEST_FIELDS = [one.name for one in fields(Record) if one.name not in ('carried', 'before')]
 
 
+def error_record(name: str, error: Exception, seconds: float, key: str = '') -> Record:
+    """The record of an input that failed: with the reason, and the traceback if the exception was not expected."""
+    where = None
+    if isinstance(error, ImageError):
+        reason = str(error)
+    elif ran_out_of_memory(error):
+        reason = f'memory ran out: {error}'
+    else:
+        reason = f'unexpected {type(error).__name__}: {error}'
+        where = ''.join(traceback.format_exception(error))
+    return Record(name, 'error', seconds=round(seconds, 4), error=reason, traceback=where, key=key)
+
+
 class EarlierResults:
-    """What earlier runs made: input -> record.
+    """Records of earlier runs, by input.
 
     Args:
-        run_key: SHA-256 of everything but the input that the pictures depend on.
+        run_key: SHA-256 of everything that the pictures depend on, except the input.
+        records: input -> record.
     """
 
     def __init__(self, run_key: str = '', records: Mapping[str, Record] | None = None) -> None:
@@ -74,13 +93,13 @@ class EarlierResults:
         self.known = records or {}
 
     def begin(self, name: str, outputs: Mapping[str, str]) -> None:
-        """Note that pictures of this input are about to be written."""
+        """Note that pictures of this input are about to be written. Does nothing here; a journal writes it down."""
 
     def key(self, data: bytes) -> str:
         """The key of an input that consists of these bytes."""
         return hashlib.sha256(f'{self.run_key} {hashlib.sha256(data).hexdigest()}'.encode()).hexdigest()
 
     def find(self, name: str, key: str) -> Record | None:
-        """What was made of this input, if it was made in the same way and did not fail."""
+        """The record of this input, if its key is the same. Errors have no such record."""
         record = self.known.get(name)
         return record if record and record.key == key else None

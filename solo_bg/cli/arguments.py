@@ -1,28 +1,27 @@
-"""The command line: words -> `Settings`. Imports nothing heavy, so that `--help` and mistakes are answered at once."""
+"""Parse the command line into `Settings`. Imports nothing heavy, so that `--help` and errors appear at once."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NoReturn
 
 from solo_bg import bundled
+from solo_bg.cli.values import count, device, fill, fraction, mix, names, percent, shard, take_pairs, whole
 from solo_bg.disk.formats import FORMATS, MAX_PIXELS, SUFFIXES
-from solo_bg.draw.fills import COLOUR, FILLS, GIVEN
+from solo_bg.draw.fills import FILLS, GIVEN
 from solo_bg.draw.refine import REFINERS
 from solo_bg.draw.styles import STYLES
 from solo_bg.errors import SetupError
-from solo_bg.runs.settings import Settings
-from solo_bg.runs.shards import WHOLE, Shard
+from solo_bg.runs.settings import Settings, format_name
+from solo_bg.runs.shards import WHOLE
 from solo_bg.sources import SOURCES, choose_source
 from solo_bg.version import __version__
 
-MIX_PART = re.compile(r'(.+?):(\d*\.?\d+)(?:,|$)')  # a fill and its weight
-KEY_VALUE = re.compile(r'[A-Za-z_][\w.\-]*=')
+MODEL_SUFFIXES = ('.py', '.pth', '.pt', '.ckpt', '.safetensors', '.onnx')  # of configs and checkpoints
 EXAMPLES = """\
 examples:
   eliminate_bg                                            run the bundled model on the bundled images
@@ -35,7 +34,7 @@ examples:
 
 @dataclass(frozen=True)
 class Command:
-    """What the words ask for: a run with `settings`, only its plan (`dry_run`), or a merge of the shards in `merge`."""
+    """What to do: a run with `settings`, only its plan (`dry_run`), or a merge of the shards in the folder `merge`."""
 
     settings: Settings | None = None
     merge: Path | None = None
@@ -44,7 +43,7 @@ class Command:
 
 
 def parse(argv: Sequence[str]) -> Command:
-    """Read options and inputs in any order. Mistakes exit with 2, as argparse does."""
+    """Parse options and inputs in any order. Exits with 2 at an error, as argparse does."""
     parser = build_parser()
     rest, cfg_options = take_pairs(argv, '--cfg-options', parser)
     rest, source_options = take_pairs(rest, '--source-options', parser)
@@ -73,6 +72,7 @@ def split_paths(paths: Sequence[str], source: str | None) -> tuple[str, str, lis
     if not kind.needs_model:
         if not paths:
             raise SetupError(f'expected INPUT...: with --source {source} there is no CONFIG and no CHECKPOINT')
+        refuse_model(paths, source)
         return '', '', list(paths)
     if not paths or is_input(paths[0]):
         inputs = list(paths) or [from_here(bundled.DEMO_IMAGES)]
@@ -95,6 +95,16 @@ def from_here(path: Path) -> str:
     """The path, relative to the working folder if it lies below it."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+def refuse_model(paths: Sequence[str], source: str | None) -> None:
+    """Raise SetupError if a CONFIG or a CHECKPOINT is among the inputs of a source that takes no model."""
+    by_name = list(paths[:2]) if len(paths) > 2 and paths[1] == 'auto' and not os.path.exists('auto') else []
+    by_suffix = [path for path in paths if path.lower().endswith(MODEL_SUFFIXES) and not os.path.isdir(path)]
+    if found := list(dict.fromkeys(by_name + by_suffix)):
+        raise SetupError(
+            f'--source {source} takes no CONFIG and no CHECKPOINT, only INPUT...; leave out {" ".join(found)}'
+        )
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -120,10 +130,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="mmdet config (Python code: use only configs you trust) or a model's name; its weights, or `auto` "
         '(default: the bundled model); image files, folders, or @list.txt with one path a line',
     )
-    add_choices(parser.add_argument_group('which instances are kept').add_argument)
-    add_outputs(parser.add_argument_group('what is written').add_argument)
+    add_choices(parser.add_argument_group('instances to keep').add_argument)
+    add_outputs(parser.add_argument_group('results').add_argument)
     add_annotations(parser.add_argument_group('data sets with annotations').add_argument)
-    add_progress(parser.add_argument_group('runs').add_argument)
+    add_progress(parser.add_argument_group('the run').add_argument)
     add_expert(parser.add_argument_group('expert options').add_argument)
     return parser
 
@@ -134,34 +144,39 @@ def add_choices(option: Callable[..., argparse.Action]) -> None:
     option(
         '--source',
         metavar='NAME',
-        help=f'where masks come from: {", ".join(SOURCES)}, or module:Class (default: the one that CONFIG '
-        'names, else model). gt takes the annotations and needs no model; union takes both; kmeans, otsu, '
-        'region-growing, grabcut and ncut need neither',
+        help=f'source of the masks: {", ".join(SOURCES)}, or module:Class (default: the one that CONFIG names, else '
+        'model). gt takes the annotations and needs no model; union takes both; kmeans, otsu, region-growing, grabcut '
+        'and ncut need neither',
     )
-    option('--source-options', metavar='K=V', help='parameters of the source: K=V [K=V ...]')
+    option('--source-options', metavar='K=V', help='options of the source: K=V [K=V ...]')
 
 
 def add_outputs(option: Callable[..., argparse.Action]) -> None:
     option('-o', '--out', type=Path, default=Path('out'), metavar='DIR', help='folder of the results (default: out)')
-    styles = f'pictures to write, of {", ".join(STYLES)} (default: eliminated,overlay)'
+    styles = f'pictures to write: {", ".join(STYLES)} (default: eliminated,overlay)'
     option('--styles', type=names, default=['eliminated', 'overlay'], metavar='A,B', help=styles)
     formats = (
-        'file format of the pictures (default: png). JPEG leaves artefacts at mask edges; WebP is lossless. '
-        'mask and labels are always PNG, cutout is never JPEG'
+        'file format of the pictures: png, jpg or webp (default: png). JPEG leaves artefacts at mask edges; WebP is '
+        'lossless. mask and labels are always PNG, cutout is never JPEG'
     )
-    option('--format', choices=FORMATS, default='png', help=formats)
+    option('--format', type=format_name, choices=FORMATS, metavar='F', default='png', help=formats)
     option('--quality', type=percent, default=95, metavar='N', help='JPEG quality, 1 to 100 (default: 95)')
-    fills = f'what the background becomes: {", ".join((*FILLS, *GIVEN))} (default: zero)'
+    fills = f'fill of the background: {", ".join((*FILLS, *GIVEN))} (default: zero)'
     option('--fill', type=fill, metavar='F', help=fills)
-    mixes = 'draw one of several fills for each image, by weight, e.g. zero:0.5,noise:0.5'
+    mixes = 'choose a fill at random for each image, by weight, for example zero:0.5,noise:0.5'
     option('--mix', type=mix, metavar='F:W,F:W', help=mixes)
     refinements = f'make soft edges: {", ".join(REFINERS)} (default: hard masks, or the alpha that the source gives)'
     option('--refine', choices=tuple(REFINERS), help=refinements)
-    option('--refine-options', metavar='K=V', help='parameters of the refinement: K=V [K=V ...]')
+    option('--refine-options', metavar='K=V', help='options of the refinement: K=V [K=V ...]')
     soft = 'fade eliminated into the background by alpha (default: cut at the edge of the masks; exactly 0 outside)'
     option('--soft', action='store_true', help=soft)
-    option('--dilate', type=whole, default=0, metavar='PX', help='keep a margin around the masks (default: 0 pixels)')
-    no_instances = 'for an image without instances write nothing, black pictures, or the image itself (default: skip)'
+    option(
+        '--dilate', type=whole, default=0, metavar='PX', help='keep a margin around the masks, in pixels (default: 0)'
+    )
+    no_instances = (
+        'pictures of an image without instances: none (skip), black ones (black) or the image itself (copy) '
+        '(default: skip)'
+    )
     option('--on-empty', choices=('skip', 'black', 'copy'), default='skip', help=no_instances)
     by_area = 'order instances by mask area, smallest on top (default: by score)'
     option('--sort-by-density', action='store_true', help=by_area)
@@ -172,40 +187,42 @@ def add_outputs(option: Callable[..., argparse.Action]) -> None:
 def add_annotations(option: Callable[..., argparse.Action]) -> None:
     option('--ann', type=Path, metavar='JSON', help='COCO annotations of the images; they are carried over to OUT')
     missed = (
-        'for an annotated object that the masks miss, wholly or in part: keep all its pixels, ignore it (iscrowd) or '
-        'drop its annotation (default: keep)'
+        'treatment of annotated objects that the masks miss, wholly or in part: keep all their pixels, ignore them '
+        '(iscrowd) or drop their annotations (default: keep)'
     )
     option('--missed', choices=('keep', 'ignore', 'drop'), help=missed)
     recalls = (
-        'an object is missed if less than this share of its pixels stays (default: 1 for --missed keep, so that no '
-        'annotated pixel turns black; 0.5 for ignore and drop)'
+        'share of its pixels below which an object is missed (default: 1 for --missed keep, so that no annotated '
+        'pixel turns black; 0.5 for ignore and drop)'
     )
     option('--min-recall', type=fraction, metavar='X', help=recalls)
     agreement = 'reject images whose masks have a lower IoU with the annotations (default: 0)'
     option('--min-iou', type=fraction, metavar='X', help=agreement)
     shapes = (
-        'form of the predicted masks in annotations.json, without --ann (default: rle). mmdet needs polygon with '
-        'poly2mask=False; otherwise it reads both'
+        'form of the predicted masks in annotations.json, without --ann: rle or polygon (default: rle). mmdet needs '
+        'polygon with poly2mask=False; otherwise it reads both'
     )
     option('--segmentation', choices=('rle', 'polygon'), help=shapes)
+    strict = 'report each image of the annotations that is not in INPUT as an error (default: count them)'
+    option('--strict', action='store_true', help=strict)
 
 
 def add_progress(option: Callable[..., argparse.Action]) -> None:
     option('--resume', action='store_true', help='continue an earlier run into OUT')
     option('--overwrite', action='store_true', help='delete what an earlier run wrote to OUT, and nothing else')
-    option('--limit', type=count, metavar='N', help='do only the first N images')
+    option('--limit', type=count, metavar='N', help='process only the first N images (default: all)')
     option('--dry-run', action='store_true', help='list the results and estimate the disk space; write nothing')
     option('--quiet', action='store_true', help='print errors only')
-    devices = 'auto, cpu, cuda or cuda:N (default: auto, which is CUDA where available)'
+    devices = 'device of the model: auto, cpu, cuda or cuda:N (default: auto, which is CUDA where available)'
     option('--device', type=device, default='auto', metavar='D', help=devices)
     batches = (
-        'images of one shape in a forward pass (default: 1 on the CPU, 8 on CUDA). With 1, equal inputs give equal '
-        'bytes; larger batches round differently, and a few pixels at mask edges may differ'
+        'number of images of one shape in a forward pass (default: 1 on the CPU, 8 on CUDA). With 1, equal inputs '
+        'give equal bytes; larger batches round differently, and a few pixels at mask edges may differ'
     )
     option('--batch-size', type=count, metavar='N', help=batches)
-    workers = 'threads that read and write images (default: one for each core)'
+    workers = 'number of threads that read and write images (default: one for each core)'
     option('--workers', type=count, default=os.cpu_count() or 1, metavar='N', help=workers)
-    option('--version', action='version', version=f'solo_bg {__version__}')
+    option('--version', action='version', version=f'solo_bg {__version__}', help='print the version and exit')
 
 
 def add_expert(option: Callable[..., argparse.Action]) -> None:
@@ -216,113 +233,21 @@ def add_expert(option: Callable[..., argparse.Action]) -> None:
     )
     option('--precision', choices=('auto', 'fp32', 'bf16', 'fp16'), default='auto', help=precisions)
     option('--stock-head', action='store_true', help="use mmdet's own SOLO head instead of this package's faster one")
-    threads = "CPU threads for the model (default: torch's choice)"
+    threads = "number of CPU threads for the model (default: torch's choice)"
     option('--threads', type=count, metavar='N', help=threads)
-    trust = 'load a checkpoint that holds more than data; this runs the code in it'
+    trust = 'load a checkpoint that contains code, and run that code (default: refuse it)'
     option('--trust-checkpoint', action='store_true', help=trust)
     larger = f'reject images with more pixels; checked before decoding (default: {MAX_PIXELS})'
     option('--max-pixels', type=count, default=MAX_PIXELS, metavar='N', help=larger)
-    option('--shard', type=shard, default=WHOLE, metavar='I/N', help='do only part I of N; parts count from 0')
-    option('--merge', type=Path, metavar='OUT', help="merge the shards' results in OUT; takes no other argument")
-    engines = 'process images here (local), or on Ray with one model in each actor (default: local)'
+    option(
+        '--shard',
+        type=shard,
+        default=WHOLE,
+        metavar='I/N',
+        help='process only part I of N; parts count from 0 (default: all)',
+    )
+    option('--merge', type=Path, metavar='OUT', help='merge the results of all shards in OUT; no other argument')
+    engines = 'place to process images: local, or ray with one model in each actor (default: local)'
     option('--engine', choices=('local', 'ray'), default='local', help=engines)
-    address = 'Ray cluster: auto or HOST:PORT (default: start one on this machine)'
+    address = 'address of the Ray cluster: auto or HOST:PORT (default: start a cluster on this machine)'
     option('--ray-address', metavar='A', help=address)
-
-
-def take_pairs(argv: Sequence[str], option: str, parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
-    """Split off `OPTION K=V ...`, which ends at the first word that is no K=V, so that inputs may follow.
-
-    Returns:
-        the other words, and the pairs.
-    """
-    rest: list[str] = []
-    found: list[str] = []
-    words = iter(argv)
-    taking = False
-    for word in words:
-        if word == '--':
-            return [*rest, word, *words], found
-        if word == option or word.startswith(f'{option}='):
-            taking, word = True, word.removeprefix(option).removeprefix('=')
-            if not word:
-                continue
-        if taking and KEY_VALUE.match(word):
-            found.append(word)
-        elif taking and not found:
-            parser.error(f'{option} expected K=V, got {word}')
-        else:
-            taking = False
-            rest.append(word)
-    if taking and not found:
-        parser.error(f'{option} expected K=V, got nothing')
-    return rest, found
-
-
-def fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'expected a number from 0 to 1, got {text!r}')
-    return value
-
-
-def count(text: str) -> int:
-    return at_least(1, text)
-
-
-def whole(text: str) -> int:
-    return at_least(0, text)
-
-
-def at_least(least: int, text: str) -> int:
-    value = int(text) if re.fullmatch(r'\d+', text) else least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least {least}, got {text!r}')
-    return value
-
-
-def fill(text: str) -> str:
-    if not (text in FILLS or text == 'dataset-mean' or COLOUR.fullmatch(text) or re.fullmatch('dir:.+', text)):
-        raise argparse.ArgumentTypeError(f'no fill is called {text!r}; expected one of {", ".join((*FILLS, *GIVEN))}')
-    return text
-
-
-def mix(text: str) -> list[tuple[str, float]]:
-    """`zero:0.5,noise:0.5` -> [('zero', 0.5), ('noise', 0.5)]."""
-    parts, end = [], 0
-    while match := MIX_PART.match(text, end):
-        parts.append((fill(match[1]), float(match[2])))
-        end = match.end()
-    if end != len(text) or sum(weight for _, weight in parts) <= 0:
-        raise argparse.ArgumentTypeError(f'expected fills with weights such as zero:0.5,noise:0.5, got {text!r}')
-    return parts
-
-
-def shard(text: str) -> Shard:
-    match = re.fullmatch(r'(\d+)/(\d+)', text)
-    if not match or int(match[1]) >= int(match[2]):
-        raise argparse.ArgumentTypeError(f'expected I/N with I from 0 to N - 1, such as 0/4, got {text}')
-    return Shard(int(match[1]), int(match[2]))
-
-
-def percent(text: str) -> int:
-    value = count(text)
-    if value > 100:
-        raise argparse.ArgumentTypeError(f'expected a whole number from 1 to 100, got {text}')
-    return value
-
-
-def names(text: str) -> list[str]:
-    given = dict.fromkeys(part.strip() for part in text.split(',') if part.strip())
-    if not given:
-        raise argparse.ArgumentTypeError(f'expected names with commas between them, got {text!r}')
-    return list(given)
-
-
-def device(text: str) -> str:
-    if not re.fullmatch(r'auto|cpu|cuda(:\d+)?', text):
-        raise argparse.ArgumentTypeError(f'no device is called {text!r}; expected auto, cpu, cuda or cuda:N')
-    return text

@@ -1,6 +1,6 @@
-"""The terminal: words -> settings -> run -> exit code. `report.py` prints.
+"""The command `eliminate_bg`: parse the arguments, run, return the exit code. `report.py` prints.
 
-Torch and mmdet are imported when the work starts, so that help and mistakes are answered at once.
+Torch and mmdet are imported when the work starts, so that `--help` and errors in the arguments appear at once.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from pathlib import Path
 from types import FrameType
 
 from solo_bg.cli.arguments import Command, parse
-from solo_bg.cli.report import Tally, progress, show_failures, show_merged, show_plan, show_summary
+from solo_bg.cli.report import Tally, progress, show_failures, show_merged, show_missing, show_plan, show_summary
 from solo_bg.errors import ImageError, SetupError
 from solo_bg.runs.settings import Settings
 from solo_bg.runs.shards import launched_shard
 
 
 class Interrupted(BaseException):
-    """SIGTERM came. As KeyboardInterrupt, no `except Exception` stops it."""
+    """SIGTERM arrived. Like KeyboardInterrupt, `except Exception` does not catch it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        the exit code: 0 all done, 1 some inputs failed, 2 nothing could start, 130 interrupted, 143 terminated.
+        the exit code: 0 all images done, 1 some images failed, 2 nothing could start, 130 interrupted, 143 terminated.
     """
     command = parse(sys.argv[1:] if argv is None else argv)
     set_up_terminal()
@@ -54,12 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def set_up_terminal() -> None:
-    """Print any file name; show the package's warnings, and hide those of libraries that we report ourselves."""
+    """Make any file name printable, show the package's warnings, and hide warnings of libraries about bad images."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors='backslashreplace')  # file names may hold any bytes
-    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # broken images are reported by us
-    warnings.filterwarnings('ignore', module='PIL')  # damaged tags as well, if they matter
+            stream.reconfigure(errors='backslashreplace')  # file names may contain any bytes
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'SILENT')  # we report broken images ourselves
+    warnings.filterwarnings('ignore', module='PIL')  # as above
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter('eliminate_bg: warning: %(message)s'))
     logging.getLogger('solo_bg').handlers = [handler]
@@ -67,7 +67,7 @@ def set_up_terminal() -> None:
 
 @contextmanager
 def sigterm_raises() -> Iterator[None]:
-    """SIGTERM as an exception, as Ctrl-C is: running work ends, and the journal is whole."""
+    """Turn SIGTERM into an exception, as Ctrl-C is one: running work ends, and the journal stays intact."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted
@@ -83,31 +83,38 @@ def sigterm_raises() -> Iterator[None]:
 
 
 def run(command: Command, settings: Settings) -> int:
-    """Plan, execute with a progress display, report."""
-    from solo_bg.runs import manifest
+    """Plan the run, execute it with a progress display, and report."""
     from solo_bg.runs.assemble import make_options
-    from solo_bg.runs.journal import MANIFEST
-    from solo_bg.runs.run import count_records, execute, make_plan
+    from solo_bg.runs.merge import count_statuses
+    from solo_bg.runs.plan import make_plan
+    from solo_bg.runs.run import execute
 
     plan = make_plan(settings)
     if command.dry_run:
-        return show_plan(plan.images, make_options(settings))
+        show_plan(plan.images, make_options(settings))
+        show_missing(plan, settings)
+        return 0
     shard, tally = launched_shard() or settings.shard, Tally()
-    for record in progress(execute(settings, plan), count_records(plan, shard), command.quiet or shard.index > 0):
+    total, silent = len(plan.inputs(shard)), command.quiet or shard.index > 0
+    for record in progress(execute(settings, plan), total, silent):
         tally.add(record)
     if shard.launched and shard.index == 0:
-        show_merged(manifest.count_statuses(settings.out / MANIFEST), [])
+        show_merged(count_statuses(settings.out), [])
     if not command.quiet and not shard.launched:
         show_summary(tally, settings.out)
+        show_missing(plan, settings)
     show_failures(tally)
-    return 1 if tally.failed and not shard.launched else 0  # torchrun would kill the other processes
+    return 1 if tally.failed and not shard.launched else 0  # at 1, torchrun would kill the other processes
 
 
 def merge(out: Path) -> int:
     """`--merge`: make one run of the shards' results."""
-    from solo_bg.runs import manifest, outfolder
+    from solo_bg.runs.merge import merge as merge_shards
+    from solo_bg.runs.outfolder import claim
 
-    with outfolder.claim(out):
-        statuses, unfinished = manifest.merge(out)
+    if not out.is_dir():
+        raise SetupError(f'there is no folder {out}; expected the --out of the shards')
+    with claim(out):
+        statuses, unfinished = merge_shards(out)
     show_merged(statuses, unfinished)
     return 1 if unfinished or statuses['error'] or statuses['missing'] else 0

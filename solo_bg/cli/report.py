@@ -1,4 +1,4 @@
-"""What the command line shows: the plan, progress, the summary, and why inputs failed."""
+"""What the command prints: the plan, the progress, the summary, and the reasons of failures."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from solo_bg.disk.inputs import ImageFile
     from solo_bg.options import Options
     from solo_bg.records import Record
+    from solo_bg.runs.plan import Plan
+    from solo_bg.runs.settings import Settings
 
 REASONS_SHOWN = 5
-ALWAYS_SHOWN = ('done', 'empty', 'failed')  # in the summary, be there any or not
+ALWAYS_SHOWN = ('done', 'empty', 'failed')  # columns of the summary that are shown even if they are 0
 BYTES_A_PIXEL = {  # benchmarks/run.py disk, on 100 photographs of COCO, a third of whose pixels are foreground
     'eliminated': {'.png': 0.72, '.jpg': 0.22, '.webp': 0.52},
     'overlay': {'.png': 0.61, '.jpg': 0.18, '.webp': 0.43},
@@ -26,7 +28,7 @@ BYTES_A_PIXEL = {  # benchmarks/run.py disk, on 100 photographs of COCO, a third
 
 
 class Tally:
-    """Counts over records, which are let go."""
+    """Counts over records. The records themselves are not kept."""
 
     def __init__(self) -> None:
         self.statuses: Counter[str] = Counter()
@@ -48,8 +50,8 @@ class Tally:
             self.reasons.append(f'{record.input}: {record.error}')
 
 
-def show_plan(images: Sequence[ImageFile], options: Options) -> int:
-    """`--dry-run`: what would be written where, and about how large."""
+def show_plan(images: Sequence[ImageFile], options: Options) -> None:
+    """`--dry-run`: print what would be written, and estimate its size."""
     from solo_bg.disk.output_names import output_names
     from solo_bg.disk.read import image_size
 
@@ -63,11 +65,10 @@ def show_plan(images: Sequence[ImageFile], options: Options) -> int:
     estimate = sum(pixels * BYTES_A_PIXEL[style][Path(options.output(style, 'x')).suffix] for style in options.styles)
     print(f'{len(images)} images ({sizes.count(None)} unreadable), {pixels / 1e6:.1f} million pixels')
     print(f'about {estimate / 1e6:.1f} MB in {options.out}, if a third of each image is foreground')
-    return 0
 
 
 def progress(records: Iterable[Record], total: int, quiet: bool) -> Iterator[Record]:
-    """Pass the records on; meanwhile a bar with images/s on a terminal, a line now and then elsewhere."""
+    """Pass the records on, and show progress: a bar on a terminal, otherwise a line every ten seconds."""
     if quiet:
         yield from records
     elif sys.stderr.isatty():
@@ -100,7 +101,7 @@ def show_lines(records: Iterable[Record], total: int, every: float = 10.0) -> It
 
 
 def show_summary(tally: Tally, out: Path) -> None:
-    """How many are done, empty and failed, what was decided about annotations, and where the pictures are."""
+    """Print how many images are done, empty and failed, what was decided about annotations, and where results are."""
     from rich.console import Console
     from rich.table import Table
 
@@ -117,15 +118,21 @@ def show_summary(tally: Tally, out: Path) -> None:
     print(f'results in {out}')
 
 
+def show_missing(plan: Plan, settings: Settings) -> None:
+    """Print how many images of the annotations are not among the inputs, unless each of them is an error."""
+    if plan.missing and not settings.strict:
+        print(f'{plan.missing} images of {settings.ann} are not in INPUT; --strict makes them errors')
+
+
 def show_merged(statuses: Mapping[str, int], unfinished: Sequence[str]) -> None:
-    """What the shards did together, and which have not done it all."""
+    """Print the shards that have not ended, and the number of inputs by status."""
     for name in unfinished:
         print(f'eliminate_bg: {name} has not ended; run it with --resume, then merge again', file=sys.stderr)
     print(', '.join(f'{count} {status}' for status, count in sorted(statuses.items())))
 
 
 def show_failures(tally: Tally) -> None:
-    """Name the first few failures."""
+    """Print the first few failures."""
     for reason in tally.reasons:
         print(f'eliminate_bg: {in_one_line(reason)}', file=sys.stderr)
     if tally.failed > len(tally.reasons):
@@ -133,5 +140,5 @@ def show_failures(tally: Tally) -> None:
 
 
 def in_one_line(text: str) -> str:
-    """Names of files hold anything: what is not printable, a newline or a terminal's escape, is written as its code."""
+    """Escape characters that are not printable: file names may contain newlines and terminal escapes."""
     return ''.join(letter if letter.isprintable() else letter.encode('unicode_escape').decode() for letter in text)

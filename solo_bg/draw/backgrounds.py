@@ -70,14 +70,21 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Mix:
-    """A fill: one of several, drawn for each image by their weights."""
+    """A fill: one of several, drawn for each image with probabilities proportional to the weights."""
 
     fills: Sequence[Fill]
     weights: Sequence[float]
+    names: Sequence[str]
+
+    def choose(self, random: Generator) -> tuple[str, Fill]:
+        """Draw one of the fills: its name, and the fill."""
+        shares = np.array(self.weights, float) / sum(self.weights)
+        index = int(random.choice(len(self.fills), p=shares))
+        return self.names[index], self.fills[index]
 
     def __call__(self, image: Tensor, random: Generator) -> Tensor:
-        shares = np.array(self.weights, float) / sum(self.weights)
-        return self.fills[int(random.choice(len(self.fills), p=shares))](image, random)
+        _, fill = self.choose(random)
+        return fill(image, random)
 
 
 def random_of(seed: int, base_name: str) -> Generator:

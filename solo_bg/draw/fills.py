@@ -6,6 +6,7 @@ same device, (H, W, 3) or a single colour (3,). The same image and seed give the
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -62,9 +63,10 @@ def one_fill(name: str, images: Sequence[ImageFile] | None = None, max_pixels: i
         return backgrounds.Colour((blue, green, red))
     if not name.startswith('dir:'):
         raise SetupError(f'no fill is called {name!r}; expected one of {", ".join((*FILLS, *GIVEN))}')
-    pictures = list_images([name.removeprefix('dir:')])
+    folder = name.removeprefix('dir:')
+    pictures = list_images([folder]) if os.path.exists(folder) else []
     if not pictures:
-        raise SetupError(f'no images in {name.removeprefix("dir:")} to fill the background with')
+        raise SetupError(f'no images in {folder} to fill the background with; expected a folder of image files')
     paths = [picture.path for picture in pictures]
     return backgrounds.Pictures(len(paths), partial(read_picture, paths, max_pixels))
 

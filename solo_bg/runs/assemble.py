@@ -1,4 +1,4 @@
-"""Settings -> objects: the mask source, the annotations, the fill, the options of the pipeline.
+"""Make what a run needs from its settings: the mask source, the fill and the options of the pipeline.
 
 Torch and mmdet are imported when an object needs them.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def set_threads(threads: int | None, shard: Shard) -> None:
-    """Set the number of CPU threads of the model. torchrun sets one for each process; use a fair share instead."""
+    """Set the number of CPU threads of the model. Under torchrun, the default is a fair share of the cores."""
     import torch
 
     if threads or shard.launched:
@@ -30,7 +30,7 @@ def set_threads(threads: int | None, shard: Shard) -> None:
 
 
 def make_source(settings: Settings, annotations: Annotations | None) -> Source:
-    """The mask source. Raises SetupError if a chosen class is known neither to it nor to the annotations."""
+    """The mask source. Raises SetupError if neither it nor the annotations know a class of `classes`."""
     annotated = tuple(annotations.class_names) if annotations else ()
     _, kind = choose_source(settings.source, settings.config)
     source = kind.build(
@@ -82,7 +82,7 @@ def make_options(settings: Settings, fill: Fill | None = None, device: str = 'cp
 
 
 def describe_dataset(options: Options, annotations: Annotations | None, source: Source) -> dict[str, Any] | None:
-    """What annotations.json will hold besides images and annotations, as `manifest.finish` wants it."""
+    """What annotations.json holds besides images and annotations, as `manifest.finish` takes it."""
     from solo_bg.coco.pseudo_labels import pseudo_labels
 
     if 'eliminated' not in options.styles:
@@ -93,11 +93,20 @@ def describe_dataset(options: Options, annotations: Annotations | None, source: 
 
 
 def make_fill(settings: Settings, images: Sequence[ImageFile]) -> Fill:
-    """The fill that `fill` or `mix` names; the data set's mean colour is that of `images`."""
+    """The fill that `fill` or `mix` names. `dataset-mean` is the mean colour of `images`."""
     from solo_bg.draw.backgrounds import Mix
     from solo_bg.draw.fills import one_fill
 
     if not settings.mix:
         return one_fill(settings.fill or 'zero', images, settings.max_pixels)
     fills = [one_fill(name, images, settings.max_pixels) for name, _ in settings.mix]
-    return Mix(fills, [weight for _, weight in settings.mix])
+    return Mix(fills, [weight for _, weight in settings.mix], [name for name, _ in settings.mix])
+
+
+def check_fills(settings: Settings) -> None:
+    """Raise SetupError if a folder that a fill names holds no images. Costs nothing but a look at the folder."""
+    from solo_bg.draw.fills import one_fill
+
+    for name in [settings.fill, *(name for name, _ in settings.mix or ())]:
+        if name and name.startswith('dir:'):
+            one_fill(name)

@@ -1,4 +1,4 @@
-"""The end of a run: journals -> the sorted manifest and annotations.json, and no picture that it does not name."""
+"""The end of a run: write the sorted manifest and annotations.json, and delete pictures that the manifest lacks."""
 
 from __future__ import annotations
 
@@ -6,154 +6,133 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from solo_bg.coco.check import Entry
 from solo_bg.coco.pseudo_labels import number, pseudo_labels
-from solo_bg.disk.write import open_atomically, write_bytes
+from solo_bg.disk.write import open_atomically
 from solo_bg.draw.styles import STYLES
-from solo_bg.errors import ImageError, SetupError
-from solo_bg.runs.journal import ANNOTATIONS, FORGOTTEN, LABELS, MANIFEST, RUN, Lines, journals, open_pair
-from solo_bg.runs.shards import WHOLE, Shard
+from solo_bg.errors import ImageError
+from solo_bg.runs.journal import ANNOTATIONS, FORGOTTEN, LABELS, MANIFEST, journals, open_pair
+from solo_bg.runs.lines import Lines
+from solo_bg.runs.run_files import shard_runs
+from solo_bg.runs.shards import Shard
 
 Pair = tuple[Lines, Lines]
 LOST = 'lost'
-RUN_OF_A_SHARD = re.compile(r'run-\d{5,}-of-\d{5,}\.json')
-LABELS_OF_A_SHARD = re.compile(r'annotations-\d{5,}-of-\d{5,}\.jsonl')
+SHARD_LABELS = re.compile(r'annotations-\d{5,}-of-\d{5,}\.jsonl')
 
 
-def write_run(out: Path, facts: Mapping[str, Any], shard: Shard = WHOLE) -> None:
-    """Write OUT/run.json, or a shard's: how the results are made."""
-    write_bytes(out / shard.name(RUN), (json.dumps(facts, indent=2) + '\n').encode())
+@dataclass(frozen=True)
+class Contents:
+    """What all journals of an output folder hold together.
+
+    Attributes:
+        pairs: every journal and its annotations, by the journal's path.
+        source: input -> the pair that holds its valid record.
+        inputs: all inputs with a valid record, sorted.
+        labelled: those of them that have annotations.
+        statuses: number of inputs by status; `LOST` for records whose annotations are not there.
+        stale: pictures that no valid record names, relative to the output folder.
+    """
+
+    pairs: dict[Path, Pair]
+    source: dict[str, Pair]
+    inputs: list[str]
+    labelled: list[str]
+    statuses: Counter[str]
+    stale: set[str]
+
+    def records(self) -> Iterator[bytes]:
+        """The line of each input, sorted."""
+        return (self.source[name][0].raw(name) for name in self.inputs)
+
+    def labels(self) -> Iterator[bytes]:
+        """The line of annotations of each input that has them, sorted."""
+        return (self.source[name][1].raw(name) for name in self.labelled)
+
+    def close(self) -> None:
+        for pair in self.pairs.values():
+            for lines in pair:
+                lines.close()
 
 
-def read_runs(out: Path) -> list[dict[str, Any]]:
-    """What `write_run` wrote, for whole runs and for shards."""
-    paths = [*runs(out), *(path for path in [out / RUN] if path.exists())]
-    return [json.loads(path.read_bytes()) for path in paths]
+def read_journals(out: Path, count: int = 1) -> Contents:
+    """Read all journals. The record of an input in one of `count` shards holds, before those in other journals."""
+    own = [out / Shard(index, count).name(MANIFEST) for index in range(count)]
+    pairs = {path: open_pair(path) for path in [*(path for path in journals(out) if path not in own), *own]}
+    source: dict[str, Pair] = {}
+    stale = {output for records, _ in pairs.values() for output in records.superseded}
+    for records, labels in pairs.values():
+        for name in records:
+            if name in source:
+                stale.update(source[name][0].get(name).get('outputs', {}).values())
+            source[name] = records, labels
+    contents = Contents(pairs, source, [], [], Counter(), stale)
+    for name in sorted(source):
+        facts = source[name][0].get(name)
+        if facts.get('status', FORGOTTEN) == FORGOTTEN:
+            stale.update(facts.get('outputs', {}).values())
+        elif is_lost(facts, source[name][1]):
+            contents.statuses[LOST] += 1
+        else:
+            contents.inputs.append(name)
+            contents.statuses[facts['status']] += 1
+            contents.labelled.extend([name] if 'eliminated' in facts['outputs'] else [])
+    for name in contents.inputs if stale else ():
+        stale.difference_update(source[name][0].get(name)['outputs'].values())
+    return contents
 
 
-def runs(out: Path) -> list[Path]:
-    """The run files of shards."""
-    return sorted(path for path in out.glob('run-*.json') if RUN_OF_A_SHARD.fullmatch(path.name))
+def is_lost(facts: Mapping[str, Any], labels: Lines) -> bool:
+    """Whether a record promises annotations that are not there: a power cut may keep the one and not the other."""
+    return 'eliminated' in facts['outputs'] and labels.get(facts['input']).get('key') != facts['key']
+
+
+def finish(out: Path, count: int, dataset: Mapping[str, Any] | None) -> Counter[str]:
+    """Write the final files of a run. It can be stopped at any moment and called again.
+
+    Args:
+        count: number of shards that wrote journals. Records in other journals stay, unless a shard has the same input.
+        dataset: `head`, what annotations.json holds besides images and annotations, and `numbered`, whether it is of
+            predictions, whose ids are given here. None for no annotations.json.
+
+    Returns:
+        the number of inputs by status.
+    """
+    with closing(read_journals(out, count)) as contents, ExitStack() as files:
+        remove(out, contents.stale)
+        # the files take their names in reverse order: the manifest last, because it promises the rest
+        files.enter_context(open_atomically(out / MANIFEST)).writelines(contents.records())
+        if dataset is not None:
+            write_annotations(files.enter_context(open_atomically(out / ANNOTATIONS)), dataset, contents)
+            files.enter_context(open_atomically(out / LABELS)).writelines(contents.labels())
+        contents.close()  # before files are replaced and deleted: Windows does neither to open files
+        for name in (ANNOTATIONS, LABELS) if dataset is None else ():
+            (out / name).unlink(missing_ok=True)
+    for path, pair in contents.pairs.items():
+        for lines in pair if path.name != MANIFEST else ():
+            lines.path.unlink(missing_ok=True)
+    for path in [*label_files(out), *(shard_runs(out) if count == 1 else [])]:  # of shards that this run has completed
+        path.unlink()
+    return contents.statuses
 
 
 def label_files(out: Path) -> list[Path]:
     """The annotations of shards."""
-    return sorted(path for path in out.glob('annotations-*.jsonl') if LABELS_OF_A_SHARD.fullmatch(path.name))
+    return sorted(path for path in out.glob('annotations-*.jsonl') if SHARD_LABELS.fullmatch(path.name))
 
 
-def merge(out: Path) -> tuple[Counter[str], list[str]]:
-    """Make one run of those of the shards; killed at any moment, or with nothing to merge, it can be called again.
-
-    Returns:
-        how many inputs have which status, and the shards that have not ended.
-
-    Raises:
-        SetupError: there are no results in OUT, or the shards do not belong together.
-    """
-    there = {path: json.loads(path.read_bytes()) for path in runs(out)}
-    if not any(journals(out)):
-        raise SetupError(f'{out} holds no results of shards; expected the --out that they had')
-    last = json.loads((out / RUN).read_bytes()) if (out / RUN).exists() else {}
-    if not there or (last.get('end') and not any(path.name != MANIFEST for path in journals(out))):
-        for path in there:  # a merge was killed before its last step
-            path.unlink()
-        return count_statuses(out / MANIFEST), [] if last.get('end') else ['the run']
-    latest = max(there.values(), key=lambda run: str(run['start']))
-    shards = [Shard(index, latest['shards']) for index in range(latest['shards'])]
-    facts = {shard: there.get(out / shard.name(RUN), {'end': None}) for shard in shards}
-    begun = [run for run in facts.values() if 'key' in run]
-    if len({run['key'] for run in begun}) > 1:
-        raise SetupError(f'the shards in {out} had other options or another model; run each in the same way')
-    statuses = finish(out, latest['shards'], latest['dataset'])
-    unfinished = [f'shard {shard.index}/{shard.count}' for shard, run in facts.items() if not run['end']]
-    unfinished += [f'{statuses[LOST]} images whose annotations were lost'] if statuses[LOST] else []
-    end = None if unfinished else max(run['end'] for run in begun)
-    del latest['dataset']
-    write_run(out, latest | {'start': min(run['start'] for run in begun), 'end': end})
-    for path in () if unfinished else there:
-        path.unlink()
-    return statuses, unfinished
-
-
-def count_statuses(path: Path) -> Counter[str]:
-    manifest = Lines(path)
-    counted = Counter(str(manifest.get(name).get('status')) for name in manifest)
-    manifest.close()
-    del counted[FORGOTTEN]
-    return counted
-
-
-def finish(out: Path, count: int, dataset: Mapping[str, Any] | None) -> Counter[str]:
-    """Write what a whole run leaves in OUT; killed at any moment, it can be called again.
-
-    Args:
-        count: how many shards wrote journals. What other journals say of inputs that are not theirs stays.
-        dataset: `head`, what annotations.json holds beside images and annotations, and `numbered`, whether it is of
-            predictions, whose ids are given here. None for no annotations.json.
-
-    Returns:
-        how many inputs have which status.
-    """
-    own = [out / Shard(index, count).name(MANIFEST) for index in range(count)]
-    there = journals(out)
-    pairs = {path: open_pair(path) for path in [*(path for path in there if path not in own), *own]}
-    chosen: dict[str, Pair] = {}
-    stale = {output for records, _ in pairs.values() for output in records.superseded}
-    for records, labels in pairs.values():
-        for name in records:
-            if name in chosen:
-                stale.update(chosen[name][0].get(name).get('outputs', {}).values())
-            chosen[name] = records, labels
-    order = [name for name in sorted(chosen) if chosen[name][0].get(name).get('status', FORGOTTEN) != FORGOTTEN]
-    stale.update(*(facts.get('outputs', {}).values() for facts in facts_of(chosen.keys() - set(order), chosen)))
-    lost = {name for name in order if is_lost(name, *chosen[name])}
-    order = [name for name in order if name not in lost]
-    statuses = Counter(facts['status'] for facts in facts_of(order, chosen)) + Counter({LOST: len(lost)})
-    remove(out, stale.difference(*(facts['outputs'].values() for facts in facts_of(order, chosen))))
-
-    labelled = [facts['input'] for facts in facts_of(order, chosen) if 'eliminated' in facts['outputs']]
-    if dataset is not None:
-        write_lines(out / LABELS, (chosen[name][1].raw(name) for name in labelled))
-        write_annotations(out, dataset, [chosen[name][1] for name in labelled], labelled)
-    else:
-        for name in (ANNOTATIONS, LABELS):
-            (out / name).unlink(missing_ok=True)
-    write_lines(out / MANIFEST, (chosen[name][0].raw(name) for name in order))
-    for path, pair in pairs.items():
-        for lines in pair:
-            lines.close()
-            if path.name != MANIFEST:
-                lines.path.unlink(missing_ok=True)
-    for path in [*label_files(out), *(runs(out) if count == 1 else [])]:  # of shards that this run has completed
-        path.unlink()
-    return statuses
-
-
-def is_lost(name: str, records: Lines, labels: Lines) -> bool:
-    """Whether a record promises annotations that are not there: a loss of power may spare the one and not the other."""
-    facts = records.get(name)
-    return 'eliminated' in facts['outputs'] and labels.get(name).get('key') != facts['key']
-
-
-def facts_of(names: Iterable[str], chosen: Mapping[str, Pair]) -> Iterator[dict[str, Any]]:
-    return (chosen[name][0].get(name) for name in names)
-
-
-def write_lines(path: Path, lines: Iterable[bytes]) -> None:
-    with open_atomically(path) as file:
-        file.writelines(lines)
-
-
-def write_annotations(out: Path, dataset: Mapping[str, Any], labels: Sequence[Lines], names: Sequence[str]) -> None:
-    """Write OUT/annotations.json, a COCO data set for OUT/eliminated; one image is in memory at a time."""
+def write_annotations(file: BinaryIO, dataset: Mapping[str, Any], contents: Contents) -> None:
+    """Write a COCO data set for the folder `eliminated`; one image is in memory at a time."""
     head = dataset['head']
 
     def carried() -> Iterator[tuple[Entry, list[Entry]]]:
-        lines = (of.get(name) for of, name in zip(labels, names, strict=True))
+        lines = map(json.loads, contents.labels())
         return ((line['image'], line['annotations']) for line in lines)
 
     if dataset['numbered'] and not head['categories']:  # the model does not name its classes
@@ -164,24 +143,23 @@ def write_annotations(out: Path, dataset: Mapping[str, Any], labels: Sequence[Li
         ids = [category['id'] for category in head['categories']]
         return number(carried(), ids) if dataset['numbered'] else carried()
 
-    with open_atomically(out / ANNOTATIONS) as file:
-        file.write(b'{')
-        for key, value in head.items():
-            file.write(f'{json.dumps(key)}: {json.dumps(value)},\n'.encode())
-        file.write(b'"images": [')
-        write_items(file, (image for image, _ in images()))
-        file.write(b'],\n"annotations": [')
-        write_items(file, (one for _, found in images() for one in found))
-        file.write(b']}\n')
+    file.write(b'{')
+    for key, value in head.items():
+        file.write(f'{json.dumps(key)}: {json.dumps(value)},\n'.encode())
+    file.write(b'"images": [')
+    write_items(file, (image for image, _ in images()))
+    file.write(b'],\n"annotations": [')
+    write_items(file, (one for _, found in images() for one in found))
+    file.write(b']}\n')
 
 
-def write_items(file: Any, items: Iterable[Entry]) -> None:
+def write_items(file: BinaryIO, items: Iterable[Entry]) -> None:
     for index, item in enumerate(items):
         file.write((',\n' if index else '\n').encode() + json.dumps(item).encode())
 
 
 def remove(out: Path, outputs: Iterable[str]) -> None:
-    """Delete pictures of ours, and the folders that this empties.
+    """Delete pictures, and the folders that become empty.
 
     Raises:
         ImageError: one cannot be deleted.
@@ -195,11 +173,9 @@ def remove(out: Path, outputs: Iterable[str]) -> None:
             or '..' in below.parts
             or below.parts[:1] not in [(style,) for style in STYLES]
         ):
-            continue  # no path that a manifest of ours holds
+            continue  # a damaged manifest: we write no such paths
         path = out / below
-        if not os.path.lexists(path) or os.path.isdir(
-            path
-        ):  # it could not be written: a long name, a folder in the way
+        if not os.path.lexists(path) or os.path.isdir(path):  # it was never written, because of a long name for example
             continue
         try:
             path.unlink()

@@ -1,96 +1,144 @@
-"""OUT before a run: whose it is, what is in it, and what may become of that."""
+"""The output folder before a run: lock it, look at what is in it, and refuse, keep or delete that."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from solo_bg.disk.write import make_folder, remove_temporaries
 from solo_bg.draw.styles import STYLES
 from solo_bg.errors import SetupError
 from solo_bg.runs.journal import ANNOTATIONS, FORGOTTEN, LABELS, MANIFEST, RUN, Journal, journals
-from solo_bg.runs.manifest import label_files, remove, runs
-from solo_bg.runs.shards import Shard
+from solo_bg.runs.lines import Lines
+from solo_bg.runs.locks import LockedError, lock
+from solo_bg.runs.manifest import label_files, remove
+from solo_bg.runs.run_files import shard_runs
+from solo_bg.runs.shards import WHOLE, Shard
+
+LOCK = 'run.lock'
+TAKEN = (
+    'is there already; --resume goes on where an earlier run ended, --overwrite begins again, or choose another --out'
+)
 
 
 @contextmanager
-def claim(out: Path, shared: bool = False) -> Iterator[bool]:
-    """Make OUT, and keep other runs out of it. The shards of one run share it. Gives whether OUT could be locked.
+def claim(out: Path, shard: Shard = WHOLE) -> Iterator[bool]:
+    """Make the output folder and keep other processes out of it.
+
+    The shards of one run share the folder, but each shard can be started only once. A folder that was made here and
+    stays empty is removed again.
+
+    Yields:
+        whether the folder could be locked.
 
     Raises:
-        SetupError: another run is at work in it, or nothing can be written there.
+        SetupError: another process works there, or nothing can be written there.
     """
+    made = [folder for folder in (out, *out.parents) if not os.path.lexists(folder)]
     make_folder(out)
     try:
-        import fcntl
-    except ImportError:  # Windows
-        yield False
-        return
-    folder = os.open(out, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        locked = True
-    except BlockingIOError as error:
-        os.close(folder)
-        raise SetupError(f'another run is writing to {out}; wait for it, or choose another --out') from error
-    except OSError:  # a disk that has no locks, or none of folders: NFS
-        locked = False
-    try:
-        yield locked
+        if shard.count == 1:
+            with lock_folder(out, shared=False) as locked:
+                yield locked
+        else:
+            with lock_folder(out, shared=True) as shared, lock_shard(out, shard) as own:
+                yield shared and own
     finally:
-        os.close(folder)
+        with suppress(OSError):  # it is not empty
+            for folder in made:
+                folder.rmdir()
+
+
+@contextmanager
+def lock_folder(out: Path, shared: bool) -> Iterator[bool]:
+    try:
+        with lock(out / LOCK, shared) as locked:
+            yield locked
+    except LockedError as error:
+        raise SetupError(f'another run is writing to {out}; wait for it, or choose another --out') from error
+
+
+@contextmanager
+def lock_shard(out: Path, shard: Shard) -> Iterator[bool]:
+    try:
+        with lock(out / shard.name(LOCK)) as locked:
+            yield locked
+    except LockedError as error:
+        raise SetupError(f'{shard} is already running in {out}; start each shard once') from error
 
 
 def make_ready(out: Path, shard: Shard, resume: bool, overwrite: bool, alone: bool) -> None:
-    """Refuse an OUT with results in it, unless they are to be completed or replaced.
+    """Refuse an output folder that holds results, unless they are to be completed or replaced.
 
     Args:
-        alone: nobody else can be at work in OUT.
+        alone: no other process can be at work in the folder.
 
     Raises:
-        SetupError: there are results of an earlier run, or of something else, and neither is asked for.
+        SetupError: there are results of an earlier run and neither `resume` nor `overwrite` is set, or there are files
+            of something else by the names of ours.
     """
-    ours = any(journals(out))
-    neighbours = (
-        ours and shard.count > 1 and not (out / MANIFEST).exists() and not (out / shard.name(MANIFEST)).exists()
-    )
-    if ours and (resume or overwrite):
+    there = journals(out)
+    mine = there if shard.count == 1 else [path for path in there if path.name in (MANIFEST, shard.name(MANIFEST))]
+    if there and (resume or overwrite):
         tidy(out, alone)
         if overwrite:
             clear(out)
-    elif not neighbours:  # who began a moment earlier
-        refuse(out, shard, resume or overwrite)
+    elif mine:
+        refuse_results(mine)
+        if shard.count == 1:
+            refuse_pictures(out)
+    elif there:  # the journals of other shards, which began a moment earlier
+        refuse_files(out, shard)
+    else:
+        refuse_files(out, shard)
+        if not (resume or overwrite):
+            refuse_pictures(out)
 
 
-def refuse(out: Path, shard: Shard, asked: bool) -> None:
-    """Raise SetupError if there is what a run would write; `asked`: folders with pictures of others' are no matter."""
-    files = [MANIFEST, shard.name(MANIFEST), RUN, ANNOTATIONS, LABELS]
-    found = [out / name for name in files if (out / name).exists()]
-    if found and asked:
-        raise SetupError(f'{found[0]} is there, but no manifest of this tool; move it away, or choose another --out')
-    found += [] if asked else [out / style for style in STYLES if is_filled(out / style)]
-    if found:
-        raise SetupError(
-            f'{found[0]} is there already; --resume goes on where an earlier run ended, --overwrite begins again, '
-            'or choose another --out'
-        )
+def refuse_results(paths: Iterable[Path]) -> None:
+    """Raise SetupError if one of these journals names a picture. A run that wrote none left nothing to lose."""
+    for path in paths:
+        with closing(Lines(path)) as lines:
+            if lines.superseded or any(lines.get(name).get('outputs') for name in lines):
+                raise SetupError(f'{path} {TAKEN}')
 
 
-def is_filled(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
+def refuse_files(out: Path, shard: Shard) -> None:
+    """Raise SetupError if there are files by the names of ours. There are no journals: the files are not results."""
+    names = [MANIFEST, shard.name(MANIFEST), RUN, ANNOTATIONS, LABELS]
+    for path in [out / name for name in names if (out / name).exists()]:
+        if path.name != RUN or not is_our_run(path):  # a run that was stopped early leaves its run.json alone
+            raise SetupError(f'{path} is there, but no manifest of this tool; move it away, or choose another --out')
+
+
+def refuse_pictures(out: Path) -> None:
+    """Raise SetupError if there are files in the folders that pictures go to."""
+    for style in STYLES:
+        if (out / style).is_dir() and any((out / style).iterdir()):
+            raise SetupError(f'{out / style} {TAKEN}')
+
+
+def is_our_run(path: Path) -> bool:
+    """Whether this is a run.json that `provenance.describe` made."""
+    try:
+        facts = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(facts, dict) and {'key', 'depends', 'start'} <= facts.keys()
 
 
 def tidy(out: Path, alone: bool) -> None:
-    """Delete what processes that died left half-written."""
+    """Delete the unfinished files of processes that died."""
     remove_temporaries(out.glob('.*.tmp'), alone)
     for style in STYLES:
         remove_temporaries((out / style).rglob('.*.tmp'), alone)
 
 
 def clear(out: Path) -> None:
-    """Delete the pictures that earlier manifests name, and then those manifests; leave all else."""
+    """Delete the pictures that earlier manifests name, then those manifests. Other files stay."""
     journal = Journal(out)
     outputs = {path for _, facts in journal.earlier() for path in facts.get('outputs', {}).values()}
     outputs |= {path for records, _ in journal.pairs for path in records.superseded}
@@ -98,22 +146,23 @@ def clear(out: Path) -> None:
     remove(out, outputs)
     for name in (ANNOTATIONS, LABELS, RUN):
         (out / name).unlink(missing_ok=True)
-    for path in (*runs(out), *label_files(out), *journals(out)):  # the manifest last: it makes OUT ours
+    for path in (*shard_runs(out), *label_files(out), *journals(out)):  # the manifest last: it makes OUT ours
         path.unlink()
 
 
 def settle(journal: Journal, given: Collection[str], outputs: Iterable[str], same: bool, shard: Shard) -> None:
-    """What earlier runs say of inputs that are not given now: results stay, anything else is forgotten.
+    """Decide about the records of earlier runs, before this one begins.
 
-    If the runs were made in another way, all is forgotten, and done again.
+    Records of inputs that are not given now stay if they name pictures, and are forgotten otherwise. If the earlier
+    runs had other options or another model, all records are forgotten, and all inputs are done again.
 
     Args:
-        given: the inputs of this run, as the manifest calls them.
-        outputs: all that will be written.
-        same: earlier results were made in the same way as those to come.
+        given: the inputs of this run, by their names in the manifest.
+        outputs: paths of all pictures that this run may write.
+        same: the earlier runs had the same options and the same model.
 
     Raises:
-        SetupError: earlier results would be in the way of new ones, or do not belong to them.
+        SetupError: earlier results would have the names of new ones, or were made in another way.
     """
     if not same and not shard.alone:
         raise SetupError(

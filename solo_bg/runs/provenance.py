@@ -1,4 +1,4 @@
-"""How the results of a run are made: what run.json says, and the key that tells whether they would be made so again."""
+"""Describe how results are made: the contents of run.json, and the key that `--resume` compares."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEFT_OUT = ('out', 'fill', 'refine', 'workers', 'max_pixels')
 
 
 def describe(settings: Settings, source: Source, options: Options) -> dict[str, Any]:
-    """What run.json says at the start of a run.
+    """The contents of run.json at the start of a run.
 
     `depends` is everything that the results depend on besides the images; `key` is its SHA-256. The device and the
     number of threads, which may round differently, are not part of it.
@@ -78,7 +78,7 @@ def describe_refiner(settings: Settings) -> dict[str, Any] | None:
 
 
 def describe_fills(settings: Settings, fill: Fill) -> list[Any]:
-    """Each fill with its weight: by its name, a data set's mean by its colour, a folder by what its pictures are."""
+    """Each fill with its weight: a name, the colour of `dataset-mean`, or the files of a folder with size and time."""
     if isinstance(fill, Mix):
         return [
             [describe_fill(name, one), weight]
@@ -98,17 +98,19 @@ def describe_fill(name: str, fill: Fill) -> Any:
 
 
 def now() -> str:
-    """The time as ISO 8601 has it, in UTC."""
+    """The time in UTC, in the format of ISO 8601."""
     return datetime.now(timezone.utc).isoformat(timespec='seconds')
 
 
 def what_changed(before: Sequence[dict[str, Any]], facts: dict[str, Any]) -> list[str]:
-    """What may make the results of earlier runs and of this one round differently although their keys agree; `facts`
-    get all devices and numbers of threads."""
-    runs = [run for run in before if run['key'] == facts['key']]
+    """Differences between earlier runs and this one that may change how results are rounded, though the keys agree.
+
+    `facts` is changed: it gets the devices and the numbers of threads of all these runs.
+    """
+    runs = [run for run in before if run.get('key') == facts['key']]
     changes = []
     for name in ('device', 'threads'):
-        seen = dict.fromkeys([*(one for run in runs for one in run[f'{name}s']), facts[name]])
+        seen = dict.fromkeys([*(one for run in runs for one in run.get(f'{name}s', [])), facts[name]])
         facts[f'{name}s'] = sorted(seen)
         changes += [f'{name} was {one} before and is {facts[name]} now' for one in seen if one != facts[name]]
     return changes

@@ -1,11 +1,13 @@
-"""`--engine ray`: the images of one run on Ray Data's actor pool, one model an actor, on one machine or several.
+"""`--engine ray`: process the images of one run with Ray Data's actor pool, on one machine or several.
 
-The actors write the pictures, to an OUT that all machines see; the journal is written here, as their records arrive.
+Each actor has a model of its own and writes pictures to the output folder, which all machines must share. This process
+writes the journal, as the records arrive.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import signal
 import sys
@@ -19,36 +21,39 @@ import numpy as np
 import ray
 
 from solo_bg import pipeline
-from solo_bg.errors import SetupError
+from solo_bg.errors import SetupError, is_fatal
 from solo_bg.records import EarlierResults, Record
 from solo_bg.runs import assemble, provenance
 from solo_bg.runs.journal import Journal
 from solo_bg.runs.shards import WHOLE
 
 if TYPE_CHECKING:
-    from solo_bg.runs.run import Plan
+    from solo_bg.runs.plan import Plan
     from solo_bg.runs.settings import Settings
 
-IMAGES_A_TASK = 16  # what an actor takes at a time; as much is done again if it dies
+IMAGES_PER_TASK = 16  # an actor takes so many at a time, and so many are done again if it dies
 ATTEMPTS = 2
 
 
 def run(settings: Settings, plan: Plan, journal: Journal) -> Iterator[Record]:
-    """Do all images; yield what became of each, in any order.
+    """Process all images; yield their records, in any order.
 
-    An actor that dies is replaced, and its images are done once more; those that it takes with it again are errors.
+    An actor that dies is replaced, and its images are tried once more, one by one. Those that kill an actor again are
+    errors.
 
     Raises:
-        SetupError: there is no Ray at `settings.ray_address`, or the actors cannot do what this process would.
+        SetupError: there is no Ray at `settings.ray_address`, or the actors would produce other results than this
+            process.
     """
     connect(settings.ray_address)
+    names_of_fills = {absolute_fill(name): name for name, _ in settings.mix or ()}
     settings, plan = absolute(settings, plan)
     names = {image.shown: index for index, image in enumerate(plan.images)}
     left = set(names)
     for attempt in range(ATTEMPTS):
         for record in run_once(settings, plan, journal, sorted(names[name] for name in left), alone=attempt > 0):
             left.discard(record.input)
-            yield record
+            yield replace(record, fill=names_of_fills.get(record.fill or '', record.fill))
         if not left:
             return
     for name in sorted(left):
@@ -63,14 +68,14 @@ def connect(address: str | None) -> None:
     except (ConnectionError, ValueError) as error:
         raise SetupError(f'no Ray at {address}: {error}; start one with `ray start --head`') from error
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)  # Ray's own would end the run without a word
+        signal.signal(signal.SIGTERM, before)  # Ray's handler would end the run without a message
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    context.max_errored_blocks = -1  # a task that fails is no end of the run: its images are missing, and done again
+    context.max_errored_blocks = -1  # a failed task does not end the run: its images are missing, and tried again
 
 
 def absolute(settings: Settings, plan: Plan) -> tuple[Settings, Plan]:
-    """The same settings and images for processes with another working directory. Names in the manifest stay."""
+    """The same settings and images with absolute paths: actors have another working directory. `shown` stays."""
     given: dict[str, Any] = {'out': settings.out.resolve(), 'ann': settings.ann and settings.ann.resolve()}
     if settings.fill:
         given['fill'] = absolute_fill(settings.fill)
@@ -88,7 +93,7 @@ def absolute_fill(name: str) -> str:
 
 
 def run_once(settings: Settings, plan: Plan, journal: Journal, indices: Iterable[int], alone: bool) -> Iterator[Record]:
-    """Images by their index, through the pool; those of a task that fails do not come back."""
+    """Process the images at these indices. Images of a task that fails get no record."""
     gpus, each = int(ray.cluster_resources().get('GPU', 0)), settings.threads or 1
     count = gpus if gpus and settings.device != 'cpu' else max(1, int(ray.cluster_resources()['CPU']) // each)
     resources: dict[str, Any] = {'num_gpus': 1} if gpus and settings.device != 'cpu' else {'num_cpus': each}
@@ -98,22 +103,24 @@ def run_once(settings: Settings, plan: Plan, journal: Journal, indices: Iterable
         {'index': index, 'known': pickle.dumps(record and replace(record, carried=None))}
         for index, record in zip(indices, known, strict=True)
     ]
-    size = 1 if alone else IMAGES_A_TASK  # an image that kills takes no other with it
+    size = 1 if alone else IMAGES_PER_TASK  # alone, an image that kills its actor harms no other image
     data = ray.data.from_items(items, override_num_blocks=-(-len(items) // size)).map_batches(
         Actor,
         fn_constructor_args=(settings, plan, journal.run_key, sys.path),
         batch_size=None,
         compute=ray.data.ActorPoolStrategy(size=min(count, -(-len(items) // size))),
-        ray_remote_args_fn=lambda: {'max_restarts': -1, 'max_task_retries': 0},  # Ray itself would retry for ever
+        ray_remote_args_fn=lambda: {'max_restarts': -1, 'max_task_retries': 0},  # Ray would retry for ever
         **resources,
     )
     for row in data.iter_rows():
         record = pickle.loads(row['record'])
+        if isinstance(record, SetupError):
+            raise record
         yield (journal.find(record.input, record.key) or record) if record.before else record  # with its annotations
 
 
 class Actor:
-    """One model, and the pipeline around it."""
+    """A model with the pipeline around it, in a process of its own."""
 
     def __init__(self, settings: Settings, plan: Plan, run_key: str, search_path: Sequence[str]) -> None:
         sys.path += [folder for folder in search_path if folder not in sys.path]  # for a source of the user's own
@@ -124,7 +131,8 @@ class Actor:
         self.options = assemble.make_options(settings, fill, self.source.device)
         if provenance.describe(settings, self.source, self.options)['key'] != run_key:
             raise SetupError(
-                'Ray computes elsewhere in another way than here; give --device, --precision, --batch-size'
+                'the machines of Ray would produce other results than this one; set --device, --precision and '
+                '--batch-size, and use the same files on all of them'
             )
 
     def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[bytes]]:
@@ -132,5 +140,12 @@ class Actor:
         names = [self.plan.names[index] for index in batch['index']]
         known = [pickle.loads(record) for record in batch['known']]
         earlier = EarlierResults(self.run_key, {record.input: record for record in known if record})
-        records = pipeline.run(images, self.source, self.options, self.plan.labels, names, earlier)
+        try:
+            records: list[Any] = list(pipeline.run(images, self.source, self.options, self.plan.labels, names, earlier))
+        except SetupError as error:  # the whole run ends
+            records = [error]
+        except RuntimeError as error:
+            if is_fatal(error):  # this process has lost its device; Ray starts another one
+                os._exit(1)
+            raise
         return {'record': [pickle.dumps(record) for record in records]}

@@ -1,7 +1,8 @@
-"""Everything that a run over a folder can be told, in one checked dataclass."""
+"""All options of a run over a folder, checked."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,11 +24,23 @@ CHOICES = {
     'precision': ('auto', 'fp32', 'bf16', 'fp16'),
     'engine': ('local', 'ray'),
 }
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(('score_thr', 'min_recall', 'min_iou'), (0, 1)),
+    **dict.fromkeys(('batch_size', 'workers', 'threads', 'limit', 'max_pixels'), (1, math.inf)),
+    **dict.fromkeys(('dilate', 'seed'), (0, math.inf)),
+    'quality': (1, 100),
+}
+
+
+def format_name(text: str) -> str:
+    """A file format in any common spelling, as a name of FORMATS: `JPEG` and `.jpg` are `jpg`."""
+    name = text.lower().removeprefix('.')
+    return 'jpg' if name == 'jpeg' else name
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The options of the command, by the same names; `eliminate_bg --help` explains each.
+    """The options of the command, by the same names. `eliminate_bg --help` explains each of them.
 
     Attributes:
         inputs: image files, folders, or `@list.txt`.
@@ -39,7 +52,7 @@ class Settings:
         threads: CPU threads of the model; None: torch's choice.
 
     Raises:
-        SetupError: options that exclude each other, or that need another one.
+        SetupError: a value that is not allowed, options that exclude each other, or one that needs another.
     """
 
     inputs: Sequence[str]
@@ -53,6 +66,7 @@ class Settings:
     sort_by_density: bool = False
     on_empty: str = 'skip'
     ann: Path | None = None
+    strict: bool = False
     missed: str | None = None
     min_recall: float | None = None
     min_iou: float | None = None
@@ -84,10 +98,15 @@ class Settings:
     ray_address: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, 'format', format_name(self.format))
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 known = ', '.join(str(one) for one in allowed if one)
                 raise SetupError(f'{name} expected one of {known}, got {getattr(self, name)!r}')
+        for name, (least, most) in RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise SetupError(f'{name} expected {describe_range(least, most)}, got {value!r}')
         if unknown := [style for style in self.styles if style not in STYLES]:
             raise SetupError(f'no style named {", ".join(unknown)}; the styles are {", ".join(STYLES)}')
         _, source = choose_source(self.source, self.config)
@@ -104,6 +123,7 @@ class Settings:
             '--missed': self.missed is not None,
             '--min-recall': self.min_recall is not None,
             '--min-iou': self.min_iou is not None,
+            '--strict': self.strict,
         }
         if not self.ann and (wanting := [name for name, used in given.items() if used]):
             raise SetupError(f'{", ".join(wanting)} needs --ann, the annotations of the images')
@@ -126,3 +146,7 @@ class Settings:
         for message, applies in conflicts.items():
             if applies:
                 raise SetupError(message)
+
+
+def describe_range(least: float, most: float) -> str:
+    return f'a number from {least} to {most}' if most < math.inf else f'a number of at least {least}'

@@ -64,7 +64,7 @@ def test_one_of_the_pictures_for_each_image(image):
 
 
 def test_a_mix_draws_by_weight(image):
-    fill = backgrounds.Mix([backgrounds.Colour((1, 1, 1)), backgrounds.Colour((2, 2, 2))], [3, 1])
+    fill = backgrounds.Mix([backgrounds.Colour((1, 1, 1)), backgrounds.Colour((2, 2, 2))], [3, 1], 'ab')
     drawn = [int(fill(image, backgrounds.random_of(0, str(name)))[0]) for name in range(400)]
     assert 0.7 < np.mean(np.array(drawn) == 1) < 0.8
 

@@ -82,7 +82,7 @@ def test_names_of_any_bytes(tmp_path):
 
 def test_what_is_no_journal_is_not_touched(tmp_path):
     (tmp_path / 'manifest.jsonl').write_text('{"file": "a"}\n')
-    with pytest.raises(SetupError, match='no journal of this tool'):
+    with pytest.raises(SetupError, match='was not written by this tool'):
         Journal(tmp_path)
     assert (tmp_path / 'manifest.jsonl').read_text() == '{"file": "a"}\n'
 
@@ -133,7 +133,7 @@ def test_pictures_that_are_begun_are_not_trusted_until_they_are_done(tmp_path):
 @pytest.mark.parametrize('text', ['[1, 2', '{"images": [', 'a,b\nc,d\n', '{"file": "a"}\n'])
 def test_files_of_others_are_not_cut_off(tmp_path, text):
     (tmp_path / 'annotations.jsonl').write_text(text)
-    with pytest.raises(SetupError, match='no journal of this tool'):
+    with pytest.raises(SetupError, match='was not written by this tool'):
         Lines(tmp_path / 'annotations.jsonl')
     assert (tmp_path / 'annotations.jsonl').read_text() == text
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from solo_bg.errors import SetupError
-from solo_bg.runs import manifest
+from solo_bg.runs import manifest, merge, run_files
 from solo_bg.runs.journal import Journal, Record
 from solo_bg.runs.outfolder import settle
 from solo_bg.runs.shards import WHOLE, Shard
@@ -84,31 +84,32 @@ def run_shard(out, index, count, names, key='k', end='2026-01-01T00:00:00+00:00'
     for name in names:
         journal.add(labelled(name))
     facts = {'key': key, 'shards': count, 'start': start, 'end': end, 'dataset': DATASET}
-    manifest.write_run(out, facts, shard)
+    run_files.write_run(out, facts, shard)
 
 
 def test_shards_become_one_run(tmp_path):
     run_shard(tmp_path, 0, 2, ['a', 'c'])
     run_shard(tmp_path, 1, 2, ['b'])
     Journal(tmp_path, shard=Shard(1, 3)).add(labelled('d'))  # of a run with another number of shards, cut short
-    assert manifest.merge(tmp_path) == ({'ok': 4}, [])
+    assert merge.merge(tmp_path) == ({'ok': 4}, [])
     assert inputs_of(tmp_path) == ['a', 'b', 'c', 'd']
     left = {'annotations.json', 'annotations.jsonl', 'manifest.jsonl', 'run.json'}
     assert {path.name for path in tmp_path.iterdir()} == left
-    (run,) = manifest.read_runs(tmp_path)
+    (run,) = run_files.read_runs(tmp_path)
     assert 'dataset' not in run and run['end']
-    assert manifest.merge(tmp_path) == ({'ok': 4}, [])
+    assert merge.merge(tmp_path) == ({'ok': 4}, [])
 
 
 def test_shards_that_have_not_ended_are_named(tmp_path):
     run_shard(tmp_path, 0, 3, ['a'])
     run_shard(tmp_path, 2, 3, ['c'], end=None)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     for _ in range(2):
-        assert manifest.merge(tmp_path) == ({'ok': 2}, ['shard 1/3', 'shard 2/3'])
-    assert json.loads((tmp_path / 'run.json').read_text())['end'] is None
+        assert merge.merge(tmp_path) == ({'ok': 2}, ['shard 1/3', 'shard 2/3'])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     run_shard(tmp_path, 1, 3, ['b'])
     run_shard(tmp_path, 2, 3, ['c'])
-    assert manifest.merge(tmp_path) == ({'ok': 3}, [])
+    assert merge.merge(tmp_path) == ({'ok': 3}, [])
     assert not list(tmp_path.glob('run-*')) and inputs_of(tmp_path) == ['a', 'b', 'c']
 
 
@@ -116,16 +117,16 @@ def test_a_merge_that_was_killed_before_its_last_step(tmp_path):
     run_shard(tmp_path, 0, 2, ['a'])
     run_shard(tmp_path, 1, 2, ['b'])
     kept = (tmp_path / 'run-00001-of-00002.json').read_bytes()
-    manifest.merge(tmp_path)
+    merge.merge(tmp_path)
     (tmp_path / 'run-00001-of-00002.json').write_bytes(kept)
-    assert manifest.merge(tmp_path) == ({'ok': 2}, []) and not list(tmp_path.glob('run-*'))
+    assert merge.merge(tmp_path) == ({'ok': 2}, []) and not list(tmp_path.glob('run-*'))
 
 
 def test_an_interrupted_run_has_not_ended(tmp_path):
     journal = Journal(tmp_path)
     journal.add(labelled('a'))
     journal.begin('b', {'mask': 'mask/b.png'})
-    assert manifest.merge(tmp_path) == ({'ok': 1}, ['the run'])
+    assert merge.merge(tmp_path) == ({'ok': 1}, ['the run'])
 
 
 def test_pictures_that_were_begun_and_never_ended_go(tmp_path):
@@ -161,9 +162,9 @@ def test_shards_of_different_options_do_not_merge(tmp_path):
     run_shard(tmp_path, 0, 2, ['a'])
     run_shard(tmp_path, 1, 2, ['b'], key='other')
     with pytest.raises(SetupError, match='run each in the same way'):
-        manifest.merge(tmp_path)
+        merge.merge(tmp_path)
     with pytest.raises(SetupError, match='holds no results of shards'):
-        manifest.merge(tmp_path / 'nowhere')
+        merge.merge(tmp_path / 'nowhere')
 
 
 # ---- inputs that were there before and are not now
