@@ -72,9 +72,11 @@ def make_plan(settings: Settings) -> Plan:
     annotations = Annotations.from_file(settings.ann) if settings.ann else None
     images, matches, unmatched = match(images, annotations)
     images = images[: settings.limit]
+    hints = list(matches.hints.values()) if matches else []
     if not images:
-        hint = next((f'; {hint}' for hint in matches.hints.values()), '') if matches else ''
-        raise SetupError(f'none of the images in {given} is in {settings.ann}{hint}')
+        raise SetupError('; '.join([f'none of the images in {given} is in {settings.ann}', *hints[:1]]))
+    if hints:
+        log.warning('%s%s', hints[0], f' (and {len(hints) - 1} more)' if len(hints) > 1 else '')
     labels = Labels(annotations, matches.found) if annotations and matches else None
     missing = [record for record in unmatched if record.status == 'missing']
     if not settings.strict:

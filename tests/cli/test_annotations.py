@@ -102,8 +102,9 @@ def test_relative_inputs_are_matched_by_their_whole_path(data, tmp_path, monkeyp
 
 def test_names_that_differ_in_case_alone_are_pointed_out(data, tmp_path, capsys):
     os.rename(tmp_path / 'images/0.png', tmp_path / 'images/0.PNG')
-    _, lines = run(tmp_path, source='gt')
+    _, lines = run(tmp_path, '--strict', source='gt')
     assert lines['0.PNG']['status'] == 'unlabelled'
+    assert '0.PNG differs from 0.png only in upper and lower case' in capsys.readouterr().err
     assert '0.PNG differs from 0.png only in upper and lower case' in lines['0.png']['error']
     capsys.readouterr()
     assert cli.main([*f'--source gt --ann {tmp_path}/instances.json {tmp_path}/images/0.PNG'.split()]) == 2

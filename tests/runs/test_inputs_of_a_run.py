@@ -4,7 +4,7 @@ import awkward
 import pytest
 
 from solo_bg.errors import SetupError
-from solo_bg.runs.run import make_plan
+from solo_bg.runs.plan import make_plan
 from solo_bg.runs.settings import Settings
 
 
