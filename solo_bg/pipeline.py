@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from solo_bg.coco.carry_over import carry_over, keep_all, predictions
 from solo_bg.coco.dataset import Entry, Labels
 from solo_bg.core.instances import Instances
+from solo_bg.core.streams import own_stream, work_so_far
+from solo_bg.core.transfer import download, upload
 from solo_bg.disk.decode import decode_image
 from solo_bg.disk.encode import encode_image
 from solo_bg.disk.inputs import ImageFile
@@ -58,13 +60,14 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Segmented:
-    """An image and its instances, on the source's device."""
+    """An image and its instances, on the source's device, where they are complete when `ready` (`work_so_far`) is."""
 
     job: Job
     key: str
     image: InputImage
     instances: Instances
     seconds: float
+    ready: Any = None
 
 
 @dataclass(frozen=True)
@@ -172,9 +175,9 @@ def segment(batch: Sequence[Loaded | Record], source: Source) -> list[Segmented 
         reraise_if_fatal(error)
         middle = len(items) // 2
         return [*segment(items[:middle], source), *segment(items[middle:], source)]
-    share = (time.perf_counter() - start) / len(items)
+    share, ready = (time.perf_counter() - start) / len(items), work_so_far(found[0].device)
     return [
-        Segmented(item.job, item.key, item.image, instances, item.seconds + share)
+        Segmented(item.job, item.key, item.image, instances, item.seconds + share, ready)
         for item, instances in zip(items, found, strict=True)
     ]
 
@@ -183,6 +186,12 @@ def compose(item: Segmented | Record, options: Options) -> Composed | Record:
     """Choose what is kept and draw it on the masks' device; the pictures leave the device here."""
     if isinstance(item, Record):
         return item
+    with own_stream(item.instances.device, item.ready):
+        return compose_here(item, options)
+
+
+def compose_here(item: Segmented, options: Options) -> Composed | Record:
+    """`compose` in the current stream."""
     start = time.perf_counter() - item.seconds
     try:
         choice = choose(item, options)
@@ -234,12 +243,12 @@ def draw(item: Segmented, keep: Instances, any_foreground: bool, options: Option
     if not any_foreground and options.on_empty == 'skip':
         return {}
     copies = not any_foreground and options.on_empty == 'copy'
-    image = torch.from_numpy(item.image.pixels).to(keep.device)
+    image = upload(torch.from_numpy(item.image.pixels), keep.device)
     pictures = {style: (copy_style if copies else load_style)(style)(image, keep) for style in options.styles}
     if 'eliminated' in pictures and options.fill is not zero and not copies:
         background = options.fill(image, random_of(options.seed, item.job.image.path.name))
         pictures['eliminated'] = replace_background(image, keep.foreground, background)
-    return {style: picture.cpu().numpy() for style, picture in pictures.items()}
+    return dict(zip(pictures, download(list(pictures.values())), strict=True))
 
 
 def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:
