@@ -6,9 +6,9 @@ compiled operators are missing, so it must come before the first import of `mmde
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from solo_bg.lookup import load
 from solo_bg.models import mmcv_ops
 from solo_bg.version import __version__ as __version__
 
@@ -67,8 +67,7 @@ mmcv_ops.install()
 def __getattr__(name: str) -> Any:
     if name not in PUBLIC:
         raise AttributeError(f'module solo_bg has no attribute {name!r}')
-    module, _, attribute = PUBLIC[name].partition(':')
-    return getattr(import_module(f'solo_bg.{module}'), attribute)
+    return load(f'solo_bg.{PUBLIC[name]}')
 
 
 def __dir__() -> list[str]:

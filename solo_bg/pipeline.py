@@ -20,6 +20,8 @@ from solo_bg.coco.check import Entry
 from solo_bg.coco.dataset import Labels
 from solo_bg.coco.pseudo_labels import predictions
 from solo_bg.core.instances import Instances
+from solo_bg.core.streams import own_stream, work_so_far
+from solo_bg.core.transfer import download, upload
 from solo_bg.disk.decode import decode_image
 from solo_bg.disk.encode import encode_image
 from solo_bg.disk.inputs import ImageFile
@@ -63,13 +65,14 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Segmented:
-    """An image and its instances, on the source's device."""
+    """An image and its instances, on the source's device, where they are complete when `ready` (`work_so_far`) is."""
 
     job: Job
     key: str
     image: InputImage
     instances: Instances
     seconds: float
+    ready: Any = None
 
 
 @dataclass(frozen=True)
@@ -183,9 +186,9 @@ def segment(batch: Sequence[Loaded | Record], source: Source) -> list[Segmented 
         reraise_if_fatal(error)
         middle = len(items) // 2
         return [*segment(items[:middle], source), *segment(items[middle:], source)]
-    share = (time.perf_counter() - start) / len(items)
+    share, ready = (time.perf_counter() - start) / len(items), work_so_far(found[0].device)
     return [
-        Segmented(item.job, item.key, item.image, instances, item.seconds + share)
+        Segmented(item.job, item.key, item.image, instances, item.seconds + share, ready)
         for item, instances in zip(items, found, strict=True)
     ]
 
@@ -194,6 +197,12 @@ def compose(item: Segmented | Record, options: Options) -> Composed | Record:
     """Choose the instances to keep and draw them on the masks' device; copy the pictures to the host."""
     if isinstance(item, Record):
         return item
+    with own_stream(item.instances.device, item.ready):
+        return compose_here(item, options)
+
+
+def compose_here(item: Segmented, options: Options) -> Composed | Record:
+    """`compose` in the current stream."""
     start = time.perf_counter() - item.seconds
     try:
         choice = choose(item, options)
@@ -251,7 +260,7 @@ def refine(item: Segmented, keep: Instances, options: Options) -> tuple[Instance
     """The instances with alpha, and the foreground's colours, if `options` ask for them."""
     if not options.refine or not keep.union.any():
         return keep, None
-    return options.refine(torch.from_numpy(item.image.pixels).to(keep.device), keep)
+    return options.refine(upload(torch.from_numpy(item.image.pixels), keep.device), keep)
 
 
 def draw(
@@ -266,7 +275,7 @@ def draw(
     if not any_foreground and options.on_empty == 'skip':
         return {}, None
     copies = not any_foreground and options.on_empty == 'copy'
-    image = torch.from_numpy(item.image.pixels).to(keep.device)
+    image = upload(torch.from_numpy(item.image.pixels), keep.device)
     colours = image if choice.colours is None else choice.colours
     pictures = {
         style: (copy_style if copies else load_style)(style)(colours if style == 'cutout' else image, keep)
@@ -282,7 +291,7 @@ def draw(
             pictures['eliminated'] = fade(colours, opacity(keep), background)
         else:
             pictures['eliminated'] = replace_background(image, keep.foreground, background)
-    return {style: picture.cpu().numpy() for style, picture in pictures.items()}, chosen
+    return dict(zip(pictures, download(list(pictures.values())), strict=True)), chosen
 
 
 def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:

@@ -1,4 +1,4 @@
-"""Pure tensors: what the background becomes. The functions behind FILLS; `fills.py` says what they take and return."""
+"""The functions behind FILLS. `fills.py` says what they take and return."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
+from solo_bg.core.transfer import upload
+
 Fill = Callable[[Tensor, Generator], Tensor]
-BLUR, SMALL = 0.05, 400  # sigma as a share of the longer side; the longer side that it is blurred at, in pixels
+BLUR = 0.05  # sigma as a share of the longer side
+SMALL = 400  # pixels of the longer side of the small image that is blurred
 
 
 def zero(image: Tensor, random: Generator) -> Tensor:
@@ -28,33 +31,33 @@ def mean(image: Tensor, random: Generator) -> Tensor:
 
 
 def noise(image: Tensor, random: Generator) -> Tensor:
-    """Every channel of every pixel for itself, uniform over 0 to 255."""
-    return torch.from_numpy(random.integers(0, 256, tuple(image.shape), dtype=np.uint8)).to(image.device)
+    """Noise: each channel of each pixel is drawn by itself, uniformly from 0 to 255."""
+    return upload(torch.from_numpy(random.integers(0, 256, tuple(image.shape), dtype=np.uint8)), image.device)
 
 
 def blur(image: Tensor, random: Generator) -> Tensor:
-    """The image itself, blurred until nothing in it can be told: made small first, which is much faster."""
+    """The image itself, blurred until nothing in it can be recognised. It is made small first, which is much faster."""
     height, width = image.shape[:2]
     scale = min(1.0, SMALL / max(height, width))
     size = max(1, round(width * scale)), max(1, round(height * scale))
     small = cv2.resize(image.cpu().numpy(), size, interpolation=cv2.INTER_AREA)
     blurred = cv2.GaussianBlur(small, (0, 0), BLUR * max(size))
-    return torch.from_numpy(cv2.resize(blurred, (width, height))).to(image.device)
+    return upload(torch.from_numpy(cv2.resize(blurred, (width, height))), image.device)
 
 
 @dataclass(frozen=True)
 class Colour:
-    """A fill: always this colour, blue first."""
+    """A fill: the same colour for every image, in the order blue, green, red."""
 
     bgr: tuple[int, int, int]
 
     def __call__(self, image: Tensor, random: Generator) -> Tensor:
-        return torch.tensor(self.bgr, dtype=torch.uint8, device=image.device)
+        return upload(torch.tensor(self.bgr, dtype=torch.uint8), image.device)
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """A fill: a random one of `count` pictures, which `read` gives, uint8 (h, w, 3), BGR, scaled to cover the image."""
+    """A fill: a random one of `count` pictures, scaled to cover the image. `read` gives them, uint8 (h, w, 3), BGR."""
 
     count: int
     read: Callable[[int], NDArray[np.uint8]]
@@ -65,7 +68,7 @@ class Pictures:
         size = max(width, round(picture.shape[1] * scale)), max(height, round(picture.shape[0] * scale))
         covering = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         top, left = (covering.shape[0] - height) // 2, (covering.shape[1] - width) // 2
-        return torch.from_numpy(covering[top : top + height, left : left + width].copy()).to(image.device)
+        return upload(torch.from_numpy(covering[top : top + height, left : left + width].copy()), image.device)
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,6 @@ class Mix:
 
 
 def random_of(seed: int, base_name: str) -> Generator:
-    """The random generator of one image: a function of the seed and the file's base name alone."""
+    """The random generator of one image. It depends only on the seed and the file's base name."""
     digest = hashlib.sha256(base_name.encode(errors='surrogateescape')).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest, '<u4').tolist()])

@@ -28,7 +28,7 @@ def eliminate_background(image: AnyImage, instances: Instances) -> AnyImage:
     """
     if isinstance(image, Tensor):
         return eliminate(image, instances.union.to(image.device))
-    tensor = torch.from_numpy(np.ascontiguousarray(image)).to(instances.device)
+    tensor = upload(torch.from_numpy(np.ascontiguousarray(image)), instances.device)
     return cast(AnyImage, eliminate(tensor, instances.union).cpu().numpy())
 
 

@@ -1,7 +1,9 @@
-"""FILLS: what the background can become, by name. Zero by default; a model should not learn that black is background.
+"""FILLS: what can replace the background, by name. The default is zero. With other fills a model that is trained on
+the pictures does not learn that black means background.
 
-A fill takes the image, uint8 (H, W, 3) BGR on any device, and the image's own random generator; it returns uint8 on the
-same device, (H, W, 3) or a single colour (3,). The same image and seed give the same fill on every device.
+A fill takes the image, uint8 (H, W, 3) BGR on any device, and a random generator of the image's own. It returns uint8
+(H, W, 3) or a single colour, uint8 (3,), on the image's device. The same image and seed give the same fill on every
+device.
 """
 
 from __future__ import annotations
@@ -10,12 +12,12 @@ import os
 import re
 from collections.abc import Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from solo_bg.disk.formats import MAX_PIXELS
 from solo_bg.errors import ImageError, SetupError
+from solo_bg.lookup import load
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,20 +35,19 @@ FILLS = {
 }
 BYTE = r'(25[0-5]|2[0-4]\d|1?\d?\d)'
 COLOUR = re.compile(f'{BYTE},{BYTE},{BYTE}')
-GIVEN = ('dataset-mean', 'R,G,B', 'dir:PATH')  # what needs more than the image: a colour, or pictures
+GIVEN = ('dataset-mean', 'R,G,B', 'dir:PATH')  # fills that need more than the image: a colour, or pictures
 
 
 def load_fill(name: str) -> Fill:
     """The function behind a name of FILLS."""
-    module, function = FILLS[name].split(':')
-    fill: Fill = getattr(import_module(module), function)
+    fill: Fill = load(FILLS[name])
     return fill
 
 
 def one_fill(name: str, images: Sequence[ImageFile] | None = None, max_pixels: int = MAX_PIXELS) -> Fill:
-    """The fill of this name: of FILLS, `dataset-mean` (of `images`), `R,G,B` or `dir:PATH`.
+    """The fill with this name: one of FILLS, `dataset-mean` (of `images`), `R,G,B` or `dir:PATH`.
 
-    Pictures of more than `max_pixels` do not count in the mean; one that a fill draws is an ImageError.
+    `dataset-mean` leaves out images with more than `max_pixels` pixels. `dir:PATH` raises ImageError when it draws one.
     """
     from solo_bg.disk.inputs import list_images
     from solo_bg.disk.read import mean_colour

@@ -1,4 +1,4 @@
-"""STYLES: what can be drawn of an image and its instances.
+"""STYLES: the pictures that can be drawn of an image and its instances.
 
 A style takes the image, uint8 (H, W, 3) BGR on the instances' device, and the instances; it returns a picture for the
 encoder on the same device: uint8 (H, W, 3) BGR, (H, W, 4) BGRA or (H, W), or uint16 (H, W).
@@ -7,8 +7,9 @@ encoder on the same device: uint8 (H, W, 3) BGR, (H, W, 4) BGRA or (H, W), or ui
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from solo_bg.lookup import load
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,11 +26,10 @@ STYLES = {
     'labels': 'solo_bg.draw.compose:labels',
     'cutout': 'solo_bg.draw.compose:cutout',
 }
-MASK_STYLES = ('mask', 'labels')  # numbers, not pictures: always PNG, and 0 wherever there is no instance
+MASK_STYLES = ('mask', 'labels')  # their pixels are numbers: always written as PNG, 0 where there is no instance
 
 
 def load_style(name: str) -> Style:
     """The function behind a name of STYLES."""
-    module, function = STYLES[name].split(':')
-    style: Style = getattr(import_module(module), function)
+    style: Style = load(STYLES[name])
     return style

@@ -37,7 +37,7 @@ def to_input(pixels: Pixels, recipe: Recipe, fixed: Size | None = None) -> NDArr
         cv2.LUT(resized[..., channel], ((scaled - mean) / std).astype(np.float32))
         for channel, mean, std in zip((2, 1, 0), recipe.mean, recipe.std, strict=True)
     ]
-    return np.stack(planes)[None]
+    return np.stack(planes)[None].astype(np.float32, copy=False)
 
 
 def input_size(size: tuple[int, ...], recipe: Recipe) -> Size:

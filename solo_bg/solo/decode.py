@@ -167,10 +167,10 @@ class ToImage:
         outer = (around(reached) if shared else reached).clone()  # the boxes inside which the masks are computed
         outer_boxes = outer.tolist()
         shelf = Shelf(((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in outer_boxes), soft.device)
-        step, held, inner = len(soft) if shared else 1, [], [outer[:0]]
+        step, held, inner = (len(soft) if shared else 1), [], [outer[:0]]
         with exact_products():
-            for start in range(0, len(soft), step):
-                masks = self.inside(outer_boxes[start], soft[start : start + step], threshold)
+            for some, box in zip(soft.split(step), outer_boxes[::step], strict=False):  # strict but for an empty `soft`  # type: ignore[no-untyped-call]
+                masks = self.inside(box, some, threshold)
                 inner.append(occupied(masks))
                 held += [shelf.put(mask) for mask in masks]  # at once: the masks of a large image would take a gigabyte
         boxes = torch.cat(inner)
@@ -184,19 +184,19 @@ class ToImage:
         First along the columns, then along the rows, one band at a time.
         """
         (x0, y0, x1, y1), k = box, len(soft)
-        masks = torch.empty(y1 - y0, k, x1 - x0, dtype=torch.bool, device=soft.device)
-        if not masks.numel():
-            return masks.transpose(0, 1)
-        source = self.rows.window(y0, y1)
-        height = source.stop - source.start  # as high as on the canvas, until the columns are done
-        wide = soft.new_empty(x1 - x0, k * height)
-        for band, weights, used in self.columns.bands(x0, x1):
-            torch.mm(weights, soft[:, source, used].reshape(k * height, -1).T, out=wide[band])
-        for band, weights, used in self.rows.bands(y0, y1):
-            part = wide.view(x1 - x0, k, height)[:, :, used.start - source.start : used.stop - source.start]
-            values = weights @ part.permute(2, 1, 0).reshape(used.stop - used.start, -1)
-            torch.gt(values.view(-1, k, x1 - x0), threshold, out=masks[band])
-        return masks.transpose(0, 1)
+        masks = torch.empty(y1 - y0, k * (x1 - x0), dtype=torch.bool, device=soft.device)  # side by side
+        if masks.numel():
+            source = self.rows.window(y0, y1)
+            height = source.stop - source.start
+            narrow = soft[:, source].reshape(k * height, -1)
+            wide = soft.new_empty(x1 - x0, k * height)
+            for band, weights, used in self.columns.bands(x0, x1):
+                torch.mm(weights, narrow[:, used].T, out=wide[band])
+            low = wide.view(-1, k, height).permute(2, 1, 0).reshape(height, -1)
+            for band, weights, used in self.rows.bands(y0, y1):
+                values = weights @ low[used.start - source.start : used.stop - source.start]
+                torch.gt(values, threshold, out=masks[band])
+        return masks.view(y1 - y0, k, x1 - x0).transpose(0, 1)
 
 
 def around(boxes: Tensor) -> Tensor:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from solo_bg.errors import SetupError
+from solo_bg.lookup import load
 from solo_bg.sources.base import Source
 
 # name -> 'module:class', so that the command line lists the names without importing torch
@@ -30,9 +29,8 @@ def load_source(name: str) -> type[Source]:
     """
     if name not in SOURCES and ':' not in name:
         raise SetupError(f'no source is called {name!r}; expected one of {", ".join(SOURCES)}, or module:Class')
-    module, _, attribute = SOURCES.get(name, name).partition(':')
     try:
-        found = getattr(import_module(module), attribute)
+        found = load(SOURCES.get(name, name))
     except (ImportError, AttributeError) as error:
         raise SetupError(f'the source {name} cannot be imported: {error}') from error
     if not (isinstance(found, type) and issubclass(found, Source)):
