@@ -1,37 +1,38 @@
-"""The bundled model: a small decoupled light SOLO on a narrow ResNet-18, one class. Its card: checkpoints/README.md."""
+"""The bundled model: a decoupled light SOLO on a ResNet-18. Its card: checkpoints/README.md."""
 
 _base_ = 'mmdet::solo/decoupled-solo-light_r50_fpn_3x_coco.py'
 
-channels = 64
+classes = (
+    'person', 'vehicle', 'outdoor', 'animal', 'accessory', 'sports', 'kitchen', 'food', 'furniture', 'electronic',
+    'appliance', 'indoor', 'object',
+)  # fmt: skip
+palette = [
+    (220, 20, 60), (0, 80, 200), (250, 170, 30), (110, 190, 60), (180, 90, 200), (0, 170, 170), (255, 120, 100),
+    (240, 200, 0), (150, 100, 60), (70, 130, 180), (200, 200, 210), (255, 150, 200), (130, 220, 160),
+]  # fmt: skip
+
+channels = 96
 model = dict(
-    backbone=dict(
-        depth=18,
-        base_channels=32,
-        stem_channels=32,
-        frozen_stages=-1,
-        norm_cfg=dict(type='BN', requires_grad=True),
-        norm_eval=False,
-        init_cfg=None,
-    ),
-    neck=dict(in_channels=[32, 64, 128, 256], out_channels=channels),
+    backbone=dict(depth=18, frozen_stages=1, init_cfg=None),
+    neck=dict(in_channels=[64, 128, 256, 512], out_channels=channels),
     mask_head=dict(
-        num_classes=1,
+        num_classes=len(classes),
         in_channels=channels,
         feat_channels=channels,
         stacked_convs=3,
         scale_ranges=((1, 40), (20, 80), (40, 128), (80, 192), (128, 2048)),
-        num_grids=[32, 24, 16, 12, 8],
+        num_grids=[24, 20, 16, 12, 8],
     ),
 )
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(352, 256), keep_ratio=True),
+    dict(type='Resize', scale=(336, 240), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         type='PackDetInputs',
         meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
     ),
 ]
-metainfo = dict(classes=('object',), palette=[(220, 20, 60)])
+metainfo = dict(classes=classes, palette=palette)
 test_dataloader = dict(dataset=dict(metainfo=metainfo, pipeline=test_pipeline))
 val_dataloader = test_dataloader

@@ -14,6 +14,7 @@ PATTERNS = (
     'checkpoints/solo_bg_tiny.pth',
     'checkpoints/README.md',  # the model's card
     'demo/README.md',  # where the images come from, and their licences
+    'demo/images/*.jpg',
     'demo/images/*.png',
 )
 COPIES = 'bundled_files'  # folder in the installed package

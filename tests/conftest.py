@@ -10,6 +10,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / 'configs/solo_bg_tiny.py'
 CHECKPOINT = ROOT / 'checkpoints/solo_bg_tiny.pth'
 CLASSES = ('person', 'cat', 'dog')
+BUNDLED_CLASSES = (
+    'person', 'vehicle', 'outdoor', 'animal', 'accessory', 'sports', 'kitchen', 'food', 'furniture', 'electronic',
+    'appliance', 'indoor', 'object',
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -1,15 +1,20 @@
 """The bundled model end to end, on drawn scenes that it has never seen: through the command and through Python."""
 
+import contextlib
+import io
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from conftest import CHECKPOINT, CONFIG, ROOT
+from pycocotools.coco import COCO
 
 from solo_bg import Segmenter, eliminate_background, pipeline
 from solo_bg.disk.inputs import list_images
@@ -17,8 +22,9 @@ from solo_bg.options import Options
 from solo_bg.scenes import draw_scene
 from solo_bg.sources.detector import Detector
 
-SEEDS = range(2_000_000, 2_000_040)  # training used 0..3999, the card's figures 1,000,000 and up
-ENOUGH = 0.8  # IoU of the union
+SEEDS = range(2_000_000, 2_000_040)  # training used 0..1499, the card's figures 1,000,000 and up
+ENOUGH = 0.75  # IoU of the union on drawn scenes; the card has 0.80
+ENOUGH_ON_PHOTOGRAPHS = 0.45  # the card has 0.49
 
 
 @pytest.fixture(scope='module')
@@ -40,6 +46,20 @@ def test_through_python(segmenter, scenes):
         assert not eliminated[~found].any()
         np.testing.assert_array_equal(eliminated[found], image[found])
     assert np.mean(scores) >= ENOUGH
+
+
+@pytest.mark.skipif('SOLO_BG_COCO_MINI' not in os.environ, reason='needs the photographs of coco-mini')
+def test_on_photographs(segmenter):
+    """Every fifth photograph of coco-mini by id: none of them was trained or calibrated on."""
+    root = Path(os.environ['SOLO_BG_COCO_MINI'])
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO(str(root / 'annotations/instances_train2017.json'))
+    scores = []
+    for image_id in sorted(coco.imgs)[::5]:
+        image = cv2.imread(str(root / 'train2017' / coco.imgs[image_id]['file_name']))
+        wanted = sum(coco.annToMask(one) for one in coco.imgToAnns[image_id]) > 0
+        scores.append(iou(segmenter([image])[0].select(0.3).union.numpy(), wanted))
+    assert len(scores) == 20 and np.mean(scores) >= ENOUGH_ON_PHOTOGRAPHS
 
 
 @pytest.fixture(scope='module')

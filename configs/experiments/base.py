@@ -35,6 +35,7 @@ online = dict(
 # a detector from scratch learns nothing in so short a training, so the backbone starts from the bundled model's weights
 start = '{{ fileDirname }}/../../checkpoints/solo_bg_tiny.pth'
 model = dict(
+    mask_head=dict(num_classes=1),
     backbone=dict(init_cfg=dict(_delete_=True, type='Pretrained', checkpoint=start, prefix='backbone.')),
 )
 

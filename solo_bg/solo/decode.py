@@ -169,7 +169,9 @@ class ToImage:
         shelf = Shelf(((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in outer_boxes), soft.device)
         step, held, inner = (len(soft) if shared else 1), [], [outer[:0]]
         with exact_products():
-            for some, box in zip(torch.split(soft, step), outer_boxes[::step], strict=False):  # strict but for an empty `soft`
+            for some, box in zip(
+                torch.split(soft, step), outer_boxes[::step], strict=False
+            ):  # strict but for an empty `soft`
                 masks = self.inside(box, some, threshold)
                 inner.append(occupied(masks))
                 held += [shelf.put(mask) for mask in masks]  # at once: the masks of a large image would take a gigabyte

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from coco_data import make_dataset
-from conftest import CHECKPOINT, CONFIG, ROOT
+from conftest import BUNDLED_CLASSES, CHECKPOINT, CONFIG, ROOT
 from findable import save_weights
 from pycocotools.coco import COCO
 
@@ -429,7 +429,7 @@ def test_without_annotations_the_predictions_are_written(scenes, tmp_path):
     lines = [line for line in manifest(tmp_path / 'out') if line['status'] == 'ok']
     assert [image['file_name'] for image in coco['images']] == [Path(line['input']).name for line in lines]
     assert len(coco['annotations']) == sum(line['instances'] for line in lines) > 0
-    assert coco['categories'] == [{'id': 1, 'name': 'object'}]
+    assert coco['categories'] == [{'id': one, 'name': name} for one, name in enumerate(BUNDLED_CLASSES, 1)]
 
 
 @pytest.mark.parametrize(

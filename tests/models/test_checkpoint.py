@@ -9,7 +9,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
-from conftest import CHECKPOINT
+from conftest import BUNDLED_CLASSES, CHECKPOINT
 from safetensors.torch import save_file
 
 from solo_bg.errors import SetupError
@@ -191,5 +191,5 @@ def test_weights_that_do_not_fit_are_counted_and_named():
 def test_the_bundled_checkpoint_is_plain_and_small():
     loaded = torch.load(CHECKPOINT, map_location='cpu', weights_only=True)  # nothing allow-listed
     assert set(loaded) == {'state_dict', 'meta'}
-    assert loaded['meta']['dataset_meta']['classes'] == ['object']
+    assert loaded['meta']['dataset_meta']['classes'] == list(BUNDLED_CLASSES)
     assert CHECKPOINT.stat().st_size < 30e6

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from agreement import assert_agree
-from conftest import CHECKPOINT, CONFIG, ROOT
+from conftest import BUNDLED_CLASSES, CHECKPOINT, CONFIG, ROOT
 from findable import save_weights
 from mmengine.config import Config
 
@@ -30,7 +30,7 @@ def test_what_it_returns(segmenter):
     image = draw_scene(5)[0]
     before = image.copy()
     (instances,) = segmenter([image])
-    assert instances.size == image.shape[:2] and instances.class_names == segmenter.class_names == ('object',)
+    assert instances.size == image.shape[:2] and instances.class_names == segmenter.class_names == BUNDLED_CLASSES
     assert instances.masks.dtype == torch.bool and instances.device == segmenter.device
     assert (instances.scores.diff() <= 0).all()
     np.testing.assert_array_equal(image, before)
@@ -187,16 +187,16 @@ def test_what_it_returns_can_be_changed(segmenter):
 
 
 @pytest.mark.parametrize(
-    ('meta', 'names'),
+    ('meta', 'count', 'names'),
     [
-        ({'dataset_meta': {'CLASSES': ['thing']}}, ('thing',)),
-        ({'CLASSES': ('old',)}, ('old',)),
-        ({'CLASSES': ('one', 'two')}, ('object',)),  # of another number: the config's own
-        ({}, ('object',)),
+        ({'dataset_meta': {'CLASSES': ['thing']}}, 1, ('thing',)),
+        ({'CLASSES': ('old',)}, 1, ('old',)),
+        ({'CLASSES': ('one', 'two')}, 13, BUNDLED_CLASSES),  # of another number: the config's own
+        ({}, 13, BUNDLED_CLASSES),
     ],
 )
-def test_class_names_come_from_the_checkpoint_then_from_the_config(segmenter, meta, names):
-    assert find_class_names(meta, segmenter.config, 1) == names
+def test_class_names_come_from_the_checkpoint_then_from_the_config(segmenter, meta, count, names):
+    assert find_class_names(meta, segmenter.config, count) == names
 
 
 def test_class_names_that_nobody_knows(segmenter):
