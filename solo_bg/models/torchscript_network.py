@@ -32,7 +32,7 @@ class TorchScriptNetwork:
         if not recipe.states:
             raise SetupError(f'{path} is TorchScript; only RobustVideoMatting is used in this form: give CONFIG as rvm')
         try:
-            self.model = torch.jit.load(str(path), map_location=device).eval()
+            self.model = torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]
         except (RuntimeError, ValueError) as error:
             raise SetupError(f'{path} cannot be loaded as TorchScript: {str(error).splitlines()[0]}') from error
         self.path, self.recipe, self.device = path, recipe, device

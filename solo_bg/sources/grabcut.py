@@ -113,7 +113,7 @@ def grabcut(pixels: Pixels, likely: Mask, possible: Mask, iterations: int, seed:
     state[likely] = cv2.GC_PR_FGD
     cv2.setRNGSeed(seed)  # its colour models begin with k-means
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(pixels, state, None, *models, iterations, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(pixels, state, (0, 0, 0, 0), *models, iterations, cv2.GC_INIT_WITH_MASK)
     return (state == cv2.GC_FGD) | (state == cv2.GC_PR_FGD)
 
 

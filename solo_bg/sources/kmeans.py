@@ -45,8 +45,9 @@ def cluster(points: NDArray[np.float32], k: int, seed: int) -> Labels:
         return np.zeros(1, np.int32)
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 30, 0.1)
     cv2.setRNGSeed(seed)
-    _, labels, _ = cv2.kmeans(points, min(k, len(points)), None, stop, 2, cv2.KMEANS_PP_CENTERS)
-    return np.asarray(labels).ravel()
+    labels = np.zeros((len(points), 1), np.int32)
+    cv2.kmeans(points, min(k, len(points)), labels, stop, 2, cv2.KMEANS_PP_CENTERS)
+    return labels.ravel()
 
 
 def features(pixels: Pixels, position: float) -> NDArray[np.float32]:

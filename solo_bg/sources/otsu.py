@@ -32,5 +32,5 @@ class Otsu(Classic):
             grey = cv2.GaussianBlur(grey, (0, 0), self.options['blur'])
         _, bright = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
         if self.options['foreground'] == 'auto':
-            return off_border(bright, 1.0)
+            return off_border(np.asarray(bright, np.uint8), 1.0)
         return np.asarray(bright == (self.options['foreground'] == 'bright'))
