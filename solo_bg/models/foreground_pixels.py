@@ -37,7 +37,7 @@ def to_input(pixels: Pixels, recipe: Recipe, fixed: Size | None = None) -> NDArr
         cv2.LUT(resized[..., channel], ((scaled - mean) / std).astype(np.float32))
         for channel, mean, std in zip((2, 1, 0), recipe.mean, recipe.std, strict=True)
     ]
-    return np.asarray(np.stack(planes)[None], np.float32)
+    return np.stack(planes)[None].astype(np.float32, copy=False)
 
 
 def input_size(size: tuple[int, ...], recipe: Recipe) -> Size:
@@ -50,8 +50,8 @@ def input_size(size: tuple[int, ...], recipe: Recipe) -> Size:
         return max(round(height * scale), MULTIPLE), max(round(width * scale), MULTIPLE)
     keeps = min(size) <= recipe.size <= max(size)
     scale = 1.0 if keeps else recipe.size / min(size)
-    height, width = (MULTIPLE * max(int(min(side * scale, LONGEST)) // MULTIPLE, 1) for side in size)
-    return height, width
+    longest = max(LONGEST // MULTIPLE, 1)
+    return tuple(MULTIPLE * min(max(int(side * scale) // MULTIPLE, 1), longest) for side in size)  # type: ignore[return-value]
 
 
 def downsample_ratio(size: tuple[int, ...], recipe: Recipe) -> float:

@@ -47,7 +47,7 @@ def cluster(points: NDArray[np.float32], k: int, seed: int) -> Labels:
     cv2.setRNGSeed(seed)
     labels = np.zeros((len(points), 1), np.int32)
     cv2.kmeans(points, min(k, len(points)), labels, stop, 2, cv2.KMEANS_PP_CENTERS)
-    return labels.ravel()
+    return np.asarray(labels).ravel()
 
 
 def features(pixels: Pixels, position: float) -> NDArray[np.float32]:
