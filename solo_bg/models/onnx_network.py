@@ -88,6 +88,7 @@ def open_session(path: Path, device: torch.device) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what matters arrives as an exception
     options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')  # the pipeline's threads need the cores
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=choose_providers(onnxruntime, device))
     except SetupError:

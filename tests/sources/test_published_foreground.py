@@ -57,7 +57,7 @@ def test_modnet_by_hand(photo):
     matte = onnxruntime.InferenceSession(str(path)).run(None, {'input': given})[0][0, 0]
     expected = cv2.resize(matte, (1200, 800), interpolation=cv2.INTER_LINEAR) * 255
     found = build('modnet', path)([image_of(pixels)])[0].alpha.numpy()
-    assert np.abs(found - expected).max() <= 1
+    assert np.abs(found - expected).max() < 1.5  # two roundings
 
 
 def test_rvm_by_hand_over_a_clip():
