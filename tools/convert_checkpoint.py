@@ -1,6 +1,7 @@
 """Rename the original SOLO repository's weights for mmdet: python tools/convert_checkpoint.py IN.pth OUT.pth
 
-The command and `Segmenter` do this by themselves; OUT is for mmdet's own tools. It holds the weights and their `meta`.
+The command and `Segmenter` rename such weights when they load them; OUT is for mmdet's own tools. It holds the weights
+and their `meta`.
 """
 
 import argparse

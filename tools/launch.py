@@ -1,4 +1,4 @@
-"""What `tools/train.py` and `tools/test.py` share: how a Runner starts, alone or under torchrun, on CUDA or the CPU."""
+"""How `tools/train.py` and `tools/test.py` start a Runner: alone or under torchrun, on CUDA or the CPU."""
 
 import sys
 from collections.abc import Callable
@@ -11,7 +11,10 @@ from solo_bg.models.runner_loading import load_safely_everywhere
 
 
 def prepare(config: Config, launcher: str, work_dir: str) -> None:
-    """Put the launcher into the config. Under torchrun without CUDA processes meet over gloo; mmengine takes NCCL."""
+    """Put the launcher into the config, and let the Runner read checkpoints as data.
+
+    Under torchrun without CUDA the processes communicate over gloo, since mmengine would choose NCCL.
+    """
     load_safely_everywhere()
     config.merge_from_dict({'work_dir': work_dir, 'launcher': launcher})
     if launcher == 'pytorch' and not torch.cuda.is_available():
@@ -20,7 +23,7 @@ def prepare(config: Config, launcher: str, work_dir: str) -> None:
 
 
 def main_of(work: Callable[[], None]) -> None:
-    """Run a tool; what a user can mend is one line and exit code 2."""
+    """Run a tool. An error that a user can act on becomes one line and exit code 2."""
     try:
         work()
     except SetupError as error:

@@ -1,7 +1,7 @@
 """Test a model from an mmdet config: python tools/test.py CONFIG CHECKPOINT [--out FILE.pkl] [--show-dir DIR] ...
 
-Runs the config's test_evaluator on its test_dataloader, on a GPU or a CPU; with torchrun, on several. A config that
-names one of mmdet's SOLO heads is tested with this package's lazy one: the same answers.
+Runs the config's test_evaluator on its test_dataloader, on a GPU or a CPU, and under torchrun on several. A config that
+names one of mmdet's SOLO heads is tested with this package's lazy head, which gives the same results faster.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from solo_bg.errors import SetupError
 from solo_bg.models.checkpoint import load_checkpoint
 from solo_bg.models.config import load_config
+from solo_bg.models.dataset_files import check_annotations
 from solo_bg.models.lazy_head import choose_head
 from solo_bg.models.mmcv_ops import quiet_imports
 from solo_bg.models.weights import load_weights
@@ -31,18 +32,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config')
     parser.add_argument('checkpoint')
-    parser.add_argument('--work-dir', default='work_dirs/test', help='where logs go (work_dirs/test)')
+    parser.add_argument('--work-dir', default='work_dirs/test', help='folder for logs (default: work_dirs/test)')
     parser.add_argument('--out', help='write the predictions to this .pkl')
-    parser.add_argument('--show-dir', help='write pictures of the predictions below this folder')
-    parser.add_argument('--proposals', action='store_true', help='keep 1000 an image and take their average recall')
-    parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='pytorch: under torchrun')
+    parser.add_argument('--show-dir', help='draw the predictions into this folder')
+    parser.add_argument(
+        '--proposals', action='store_true', help='keep 1000 masks for each image and report their average recall'
+    )
+    parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='pytorch under torchrun')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override the config')
     args = parser.parse_args()
 
     register_all_modules(init_default_scope=False)
     config = load_config(args.config, args.cfg_options)
+    check_annotations(config, 'test_dataloader', 'test_evaluator')
     prepare(config, args.launcher, args.work_dir)
-    config.load_from = None  # the weights are loaded below, as data
+    config.load_from = None  # the weights are loaded below
     choose_head(config, lazy=True)
     if args.show_dir:
         hook = {'type': 'DetVisualizationHook', 'draw': True, 'test_out_dir': os.path.abspath(args.show_dir)}
@@ -61,7 +65,7 @@ def main() -> None:
 
 
 def keep_proposals(config: Config) -> None:
-    """As many masks as `MaskProposalRecall` looks at, and the metric itself where the config does not name it."""
+    """Keep as many masks as `MaskProposalRecall` looks at, and add that metric if the config does not name it."""
     wanted = {'score_thr': 0.0, 'nms_pre': 1000, 'max_per_img': 1000, 'filter_thr': -1}
     settings = config.model.test_cfg
     settings = settings.get('rcnn') or settings

@@ -1,6 +1,6 @@
 """Train a model from an mmdet config: python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] ...
 
-On a GPU or a CPU; with torchrun, on several.
+Runs on a GPU or a CPU, and under torchrun on several.
 """
 
 import argparse
@@ -12,6 +12,7 @@ from mmengine.config import DictAction
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from solo_bg.models.config import load_config
+from solo_bg.models.dataset_files import check_annotations
 from solo_bg.models.mmcv_ops import quiet_imports
 
 with quiet_imports():
@@ -24,26 +25,29 @@ with quiet_imports():
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config')
-    parser.add_argument('--work-dir', help='where logs and checkpoints go (work_dirs/ and the name of the config)')
-    parser.add_argument('--resume', action='store_true', help='go on from the latest checkpoint in --work-dir')
-    parser.add_argument('--amp', action='store_true', help='the forward pass in bfloat16, on a GPU or a CPU')
-    parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='pytorch: under torchrun')
+    parser.add_argument(
+        '--work-dir', help='folder for logs and checkpoints (default: work_dirs/ and the name of the config)'
+    )
+    parser.add_argument('--resume', action='store_true', help='continue from the latest checkpoint in --work-dir')
+    parser.add_argument('--amp', action='store_true', help='compute the forward pass in bfloat16')
+    parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='pytorch under torchrun')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override the config')
     args = parser.parse_args()
 
     register_all_modules(init_default_scope=False)
     config = load_config(args.config, args.cfg_options, needs='train_dataloader')
     work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    check_annotations(config, 'train_dataloader', 'val_dataloader', 'val_evaluator')
     prepare(config, args.launcher, work_dir)
     config.resume = args.resume and find_latest_checkpoint(work_dir) is not None
     if config.resume:
-        config.load_from = None  # else mmengine resumes from it, its iterations counted
+        config.load_from = None  # mmengine would resume from it instead
     if args.amp:
         config.optim_wrapper.type = 'Bf16OptimWrapper'
-        for name in ('loss_scale', 'dtype'):  # of a wrapper that the config names
+        for name in ('loss_scale', 'dtype'):  # options of the wrapper that the config names
             config.optim_wrapper.pop(name, None)
     runner = Runner.from_cfg(config)
-    runner.model.to(memory_format=torch.channels_last)  # convolutions on a CPU are a tenth faster in it
+    runner.model.to(memory_format=torch.channels_last)  # convolutions on a CPU are a tenth faster so
     runner.train()
 
 
