@@ -1,7 +1,7 @@
 """Rename the original SOLO repository's weights for mmdet: python tools/convert_checkpoint.py IN.pth OUT.pth
 
-The command and `Segmenter` rename such weights when they load them; OUT is for mmdet's own tools. It holds the weights
-and their `meta`.
+`eliminate_bg` and `Segmenter` do this when they load such weights; mmdet's own tools need the converted file. It holds
+the weights and their `meta`.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from solo_bg.models.checkpoint import load_checkpoint
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('source', type=Path)
-    parser.add_argument('target', type=Path)
+    parser.add_argument('source', type=Path, help="a checkpoint of the original SOLO repository's")
+    parser.add_argument('target', type=Path, help='the file to write')
     args = parser.parse_args()
     if args.target.exists():
         raise SetupError(f'{args.target} exists already; choose another name')

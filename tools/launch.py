@@ -1,19 +1,22 @@
-"""How `tools/train.py` and `tools/test.py` start a Runner: alone or under torchrun, on CUDA or the CPU."""
+"""What `tools/train.py` and `tools/test.py` share: starting mmengine's Runner, and errors in one line."""
 
 import sys
 from collections.abc import Callable
 
 import torch
-from mmengine.config import Config
 
 from solo_bg.errors import SetupError
+from solo_bg.models.mmcv_ops import quiet_imports
 from solo_bg.models.runner_loading import load_safely_everywhere
+
+with quiet_imports():
+    from mmengine.config import Config
 
 
 def prepare(config: Config, launcher: str, work_dir: str) -> None:
-    """Put the launcher into the config, and let the Runner read checkpoints as data.
+    """Set the launcher and the work folder in the config, and make the Runner load checkpoints safely.
 
-    Under torchrun without CUDA the processes communicate over gloo, since mmengine would choose NCCL.
+    Under torchrun without CUDA the processes communicate over gloo; mmengine itself would always use NCCL.
     """
     load_safely_everywhere()
     config.merge_from_dict({'work_dir': work_dir, 'launcher': launcher})
@@ -23,7 +26,7 @@ def prepare(config: Config, launcher: str, work_dir: str) -> None:
 
 
 def main_of(work: Callable[[], None]) -> None:
-    """Run a tool. An error that a user can act on becomes one line and exit code 2."""
+    """Run a tool. An error that a user can correct is printed in one line, with exit code 2."""
     try:
         work()
     except SetupError as error:

@@ -1,6 +1,6 @@
 """Test a model from an mmdet config: python tools/test.py CONFIG CHECKPOINT [--out FILE.pkl] [--show-dir DIR] ...
 
-Runs the config's test_evaluator on its test_dataloader, on a GPU or a CPU, and under torchrun on several. A config that
+Runs the config's test_evaluator on its test_dataloader, on a GPU or a CPU; with torchrun, on several. A config that
 names one of mmdet's SOLO heads is tested with this package's lazy head, which gives the same results faster.
 """
 
@@ -32,21 +32,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config')
     parser.add_argument('checkpoint')
-    parser.add_argument('--work-dir', default='work_dirs/test', help='folder for logs (default: work_dirs/test)')
+    parser.add_argument('--work-dir', default='work_dirs/test', help='folder of the logs (default: work_dirs/test)')
     parser.add_argument('--out', help='write the predictions to this .pkl')
     parser.add_argument('--show-dir', help='draw the predictions into this folder')
+    parser.add_argument('--proposals', action='store_true', help='keep 1000 masks per image; measure average recall')
+    parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='use pytorch under torchrun')
     parser.add_argument(
-        '--proposals', action='store_true', help='keep 1000 masks for each image and report their average recall'
+        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V', help='override the config'
     )
-    parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='pytorch under torchrun')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override the config')
     args = parser.parse_args()
 
     register_all_modules(init_default_scope=False)
     config = load_config(args.config, args.cfg_options)
     check_annotations(config, 'test_dataloader', 'test_evaluator')
     prepare(config, args.launcher, args.work_dir)
-    config.load_from = None  # the weights are loaded below
+    config.load_from = None  # the weights are loaded below, as data
     choose_head(config, lazy=True)
     if args.show_dir:
         hook = {'type': 'DetVisualizationHook', 'draw': True, 'test_out_dir': os.path.abspath(args.show_dir)}
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def keep_proposals(config: Config) -> None:
-    """Keep as many masks as `MaskProposalRecall` looks at, and add that metric if the config does not name it."""
+    """Let the model keep as many masks as `MaskProposalRecall` uses; add that metric if the config does not name it."""
     wanted = {'score_thr': 0.0, 'nms_pre': 1000, 'max_per_img': 1000, 'filter_thr': -1}
     settings = config.model.test_cfg
     settings = settings.get('rcnn') or settings

@@ -1,6 +1,6 @@
 """Train a model from an mmdet config: python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] ...
 
-Runs on a GPU or a CPU, and under torchrun on several.
+On a GPU or a CPU; with torchrun, on several.
 """
 
 import argparse
@@ -25,13 +25,13 @@ with quiet_imports():
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config')
-    parser.add_argument(
-        '--work-dir', help='folder for logs and checkpoints (default: work_dirs/ and the name of the config)'
-    )
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints (default: work_dirs/NAME of the config)')
     parser.add_argument('--resume', action='store_true', help='continue from the latest checkpoint in --work-dir')
-    parser.add_argument('--amp', action='store_true', help='compute the forward pass in bfloat16')
-    parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='pytorch under torchrun')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override the config')
+    parser.add_argument('--amp', action='store_true', help='run the forward pass in bfloat16, on a GPU or a CPU')
+    parser.add_argument('--launcher', choices=('none', 'pytorch'), default='none', help='use pytorch under torchrun')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='K=V', help='override the config'
+    )
     args = parser.parse_args()
 
     register_all_modules(init_default_scope=False)
@@ -41,13 +41,13 @@ def main() -> None:
     prepare(config, args.launcher, work_dir)
     config.resume = args.resume and find_latest_checkpoint(work_dir) is not None
     if config.resume:
-        config.load_from = None  # mmengine would resume from it instead
+        config.load_from = None  # otherwise mmengine would resume from that file, with its iteration number
     if args.amp:
         config.optim_wrapper.type = 'Bf16OptimWrapper'
-        for name in ('loss_scale', 'dtype'):  # options of the wrapper that the config names
+        for name in ('loss_scale', 'dtype'):  # options of another wrapper
             config.optim_wrapper.pop(name, None)
     runner = Runner.from_cfg(config)
-    runner.model.to(memory_format=torch.channels_last)  # convolutions on a CPU are a tenth faster so
+    runner.model.to(memory_format=torch.channels_last)  # makes convolutions on a CPU 10% faster
     runner.train()
 
 

@@ -1,7 +1,4 @@
-"""mmcv's operators on boxes, which two-stage segmenters need: NMS and RoIAlign.
-
-torchvision computes them where it is installed and has the same definition; plain torch does otherwise.
-"""
+"""mmcv's operators on boxes, which two-stage segmenters need, in plain torch: NMS and RoIAlign."""
 
 from __future__ import annotations
 
@@ -13,23 +10,23 @@ from torch import Tensor
 from solo_bg.models.operators.sampling import sample
 from solo_bg.models.operators.torchvision_ops import can_compute, torchvision_ops
 
-BLOCK = 1024  # boxes compared at once: a block's overlaps with 10,000 others take 41 MB
+BLOCK = 1024  # boxes compared at once; the overlaps of one block with 10,000 boxes take 41 MB
 SAMPLES = 1 << 24  # sampled values held at once, 67 MB
 MAX, AVERAGE = 0, 1  # mmcv's pool modes
-OUTSIDE = -2.0  # a coordinate where there is nothing: the largest point of a box without points
+OUTSIDE = -2.0  # coordinate of the maximum in a box without points: outside the input, where the value is 0
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Greedy non-maximum suppression: best score first, each box drops the later ones that it overlaps too much.
+    """Greedy non-maximum suppression: from the best score down, each kept box drops later boxes that overlap it.
 
     Args:
-        boxes: float (N, 4), xyxy.
-        scores: float (N,). Equal scores stand in the order given.
-        iou_threshold: a box is dropped where its IoU with a kept one is greater.
-        offset: 0, or 1 where x2 and y2 are a box's last pixels.
+        boxes: float (N, 4), xyxy in pixels.
+        scores: float (N,). Boxes with equal scores keep the given order.
+        iou_threshold: a box is dropped if its IoU with a kept box is greater.
+        offset: 0, or 1 if x2 and y2 are the last pixels of a box.
 
     Returns:
-        int64 (K,), the kept boxes, best score first.
+        int64 (K,), indices of the kept boxes, best score first.
     """
     boxes = boxes.float()
     if offset == 0 and can_compute(boxes, scores):
@@ -46,13 +43,17 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
 
 
 def suppress(overlapping: Tensor) -> Tensor:
-    """Which of N boxes, best first, greedy suppression keeps: those that no kept one before them overlaps.
+    """Return which of N boxes, best first, greedy suppression keeps.
 
-    Applied to any guess, that sentence makes the first right, then the second ...; what it leaves unchanged is the
-    answer. It takes as many rounds as the longest chain of boxes, few in practice.
+    A box is kept if no kept box before it overlaps it. Applying this rule to a guess over and over makes the first box
+    right, then the second, and so on, until nothing changes. The number of rounds is the length of the longest chain of
+    overlapping boxes, which is small in practice.
 
     Args:
-        overlapping: bool (N, N).
+        overlapping: bool (N, N), whether two boxes overlap too much.
+
+    Returns:
+        bool (N,).
     """
     earlier = overlapping.triu(1)
     keep = overlapping.new_ones(len(overlapping))
@@ -64,7 +65,7 @@ def suppress(overlapping: Tensor) -> Tensor:
 
 
 def box_iou(boxes: Tensor, others: Tensor, offset: int = 0) -> Tensor:
-    """Intersection over union of xyxy boxes, (N, 4) and (M, 4) -> (N, M); NaN of two empty ones."""
+    """Intersection over union of xyxy boxes, (N, 4) and (M, 4) -> (N, M); NaN for two empty boxes."""
     corners = torch.minimum(boxes[:, None, 2:], others[:, 2:]) - torch.maximum(boxes[:, None, :2], others[:, :2])
     common = (corners + offset).clamp(min=0).prod(-1)
     area, other_area = ((one[:, 2:] - one[:, :2] + offset).prod(-1) for one in (boxes, others))
@@ -84,17 +85,17 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """RoIAlign (He et al. 2017): each bin of a box is the mean, or the largest, of points sampled in it.
+    """RoIAlign (He et al. 2017): each bin of a box becomes the mean or the maximum of points sampled in it.
 
     Args:
         input: float (B, C, H, W).
-        rois: float (N, 5): index into the batch, then the box, xyxy, in pixels of the image.
-        output: float (N, C, aligned_height, aligned_width), overwritten; a box without area gives 0.
-        argmax_y, argmax_x: as `output`, where the largest point was; used in pool mode 0 only.
-        spatial_scale: from the image's pixels to the input's.
-        sampling_ratio: points a bin and direction; 0 for one a pixel of the input, rounded up.
-        pool_mode: 0 for the largest, 1 for the mean.
-        aligned: the centre of the first pixel is at 0.5, not at 0, and boxes below a pixel stay that small.
+        rois: float (N, 5): index in the batch, then the box as xyxy in pixels of the image.
+        output: float (N, C, aligned_height, aligned_width), overwritten. A box without area gives 0.
+        argmax_y, argmax_x: float, shaped as `output`, overwritten: position of the maximum; for pool mode 0 only.
+        spatial_scale: scale from pixels of the image to pixels of the input.
+        sampling_ratio: points for each bin and direction; 0 for one point per input pixel, rounded up.
+        pool_mode: 0 for the maximum, 1 for the mean.
+        aligned: the centre of the first pixel is at 0.5 instead of 0, and boxes smaller than a pixel keep their size.
     """
     bins = aligned_height, aligned_width
     if pool_mode == AVERAGE and can_compute(input, rois, output):
@@ -127,10 +128,10 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Derivative of `roi_align_forward` by its input, written into `grad_input`.
+    """Compute the derivative of `roi_align_forward` by its input and write it into `grad_input`.
 
-    Both modes are linear in the input once the sampled points are known, so torch differentiates the sampling of any
-    input, such as zeros.
+    With the sampled points known, both modes are linear in the input. The derivative is therefore the same for every
+    input, and torch computes it at zero.
     """
     with torch.enable_grad():
         input = torch.zeros_like(grad_input, requires_grad=True)
@@ -142,7 +143,7 @@ def roi_align_backward(
         else:
             points = (argmax[:, :, None].flatten(3) for argmax in (argmax_y, argmax_x))  # (N, C, 1, bins)
             output = sample_channels(input, rois[:, 0].long(), *points).view_as(grad_output)
-        if output.requires_grad:  # not without boxes
+        if output.requires_grad:  # false without boxes
             (gradient,) = torch.autograd.grad(output, input, grad_output)
             grad_input.copy_(gradient)
 
@@ -150,11 +151,11 @@ def roi_align_backward(
 def sampling_points(
     rois: Tensor, bins: tuple[int, int], channels: int, scale: float, sampling_ratio: int, aligned: bool
 ) -> Iterator[tuple[Tensor, int, Tensor, Tensor]]:
-    """Boxes of one image and one number of points a bin at a time, and no more than `SAMPLES` allows.
+    """Group boxes that lie in one image and have the same number of points per bin; a group fits into `SAMPLES`.
 
     Yields:
-        the boxes' indices (n,), their image, and the points' coordinates: y (n, rows, ny) and x (n, columns, nx), where
-        0 is the centre of the input's first pixel.
+        indices of the boxes (n,), index of their image, and the points' coordinates in pixels of the input, y (n, rows,
+        ny) and x (n, columns, nx). 0 is the centre of the first pixel.
     """
     boxes = rois[:, 1:].to(torch.promote_types(rois.dtype, torch.float32)) * scale - (0.5 if aligned else 0.0)
     start, sides = boxes[:, [1, 0]], boxes[:, [3, 2]] - boxes[:, [1, 0]]  # y, x
@@ -175,13 +176,17 @@ def sampling_points(
 
 
 def within(bins: int, points: int, like: Tensor) -> Tensor:
-    """Where the points of each bin lie, in bins from the first one's start, (bins, points)."""
+    """Positions of the points of each bin, (bins, points), in units of a bin from the start of the first one."""
     fractions = (torch.arange(points, device=like.device, dtype=like.dtype) + 0.5) / points
     return torch.arange(bins, device=like.device, dtype=like.dtype)[:, None] + fractions
 
 
 def sample_boxes(input: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """One image (C, H, W) at every pair of y (n, rows, ny) and x (n, columns, nx) -> (n, C, rows, ny, columns, nx)."""
+    """Sample an image (C, H, W) at all pairs of y (n, rows, ny) and x (n, columns, nx).
+
+    Returns:
+        (n, C, rows, ny, columns, nx).
+    """
     flat_y, flat_x = y.flatten(1)[:, :, None], x.flatten(1)[:, None]
     size = len(y), flat_y.shape[1], flat_x.shape[2]
     values = sample_clamped(input[None], *(one.expand(size).flatten(0, 1)[None] for one in (flat_y, flat_x)))
@@ -189,7 +194,7 @@ def sample_boxes(input: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 
 def sample_channels(input: Tensor, batches: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Each channel of each box's image at points of its own, y and x (N, C, 1, points) -> (N, C, 1, points)."""
+    """Sample each channel of each box's image at its own points, y and x (N, C, 1, points) -> (N, C, 1, points)."""
     values = y.new_zeros(y.shape)
     for batch in set(batches.tolist()):
         chosen = batches == batch
@@ -199,12 +204,12 @@ def sample_channels(input: Tensor, batches: Tensor, y: Tensor, x: Tensor) -> Ten
 
 
 def sample_clamped(input: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """As `sample`, but points within a pixel outside take the border's value, and those beyond it 0."""
+    """As `sample`; points up to one pixel outside take the value of the border, points farther outside take 0."""
     height, width = input.shape[-2:]
     inside = (y >= -1) & (y <= height) & (x >= -1) & (x <= width)
     return sample(input, y, x, 'border') * inside[:, None]
 
 
 def pick(points: Tensor, index: Tensor) -> Tensor:
-    """`points` (n, 1, rows or 1, columns or 1, k) at `index` (n, C, rows, columns) of its last axis."""
+    """Select from the last axis of `points` (n, 1, rows or 1, columns or 1, k) by `index` (n, C, rows, columns)."""
     return points.expand(*index.shape, -1).gather(-1, index[..., None])[..., 0]

@@ -1,6 +1,6 @@
-"""mmcv's operators that sample where the network itself says. They have no derivatives: they serve prediction only.
+"""mmcv's operators whose sampling positions the network predicts, in plain torch.
 
-torchvision computes the deformable convolutions where it is installed; plain torch does otherwise.
+They are for prediction only: their derivatives are not provided.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ def deform_conv_forward(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Deformable convolution (Dai et al. 2017), written into `output`; `columns`, `ones`, `im2col_step` are ignored."""
+    """Compute a deformable convolution (Dai et al. 2017) and write it into `output`.
+
+    See `deformed_convolution` for shapes. `columns`, `ones` and `im2col_step` are not used.
+    """
     geometry = (dH, dW), (padH, padW), (dilationH, dilationW)
     output.copy_(deformed_convolution(input, weight, offset, None, *geometry, group, deformable_group))
 
@@ -58,8 +61,10 @@ def modulated_deform_conv_forward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Deformable convolution with weighted points (Zhu et al. 2019), written into `output`; `ones` and `columns` are
-    not used."""
+    """Compute a modulated deformable convolution (Zhu et al. 2019) and write it into `output`.
+
+    See `deformed_convolution` for shapes. `ones` and `columns` are not used.
+    """
     geometry = (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w)
     result = deformed_convolution(input, weight, offset, mask, *geometry, group, deformable_group)
     output.copy_(result + bias[:, None, None] if with_bias else result)
@@ -76,16 +81,17 @@ def deformed_convolution(
     groups: int,
     deform_groups: int,
 ) -> Tensor:
-    """A convolution whose kernel's points are moved, by other offsets at each place of the output.
+    """Convolve with a kernel whose sampling points are moved at every position.
 
     Args:
-        input: float (B, C, H, W), zero outside.
+        input: float (B, C, H, W); zero outside.
         weight: float (D, C / groups, kh, kw).
         offset: float (B, deform_groups * kh * kw * 2, h, w): how far each point is moved, y then x, in pixels.
-        mask: float (B, deform_groups * kh * kw, h, w), factors; None for 1.
+        mask: float (B, deform_groups * kh * kw, h, w): a factor for each point; None for 1.
+        stride, padding, dilation: (y, x), in pixels.
 
     Returns:
-        (B, D, h, w).
+        float (B, D, h, w).
     """
     if can_compute(input, weight, offset, *(() if mask is None else (mask,))):
         found: Tensor = torchvision_ops().deform_conv2d(input, offset, weight, None, stride, padding, dilation, mask)
@@ -116,12 +122,12 @@ def carafe_forward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """CARAFE (Wang et al. 2019): upsampling with a kernel for every pixel of the output.
+    """Upsample with a kernel for every output pixel: CARAFE (Wang et al. 2019).
 
     Args:
-        features: float (B, C, h, w), zero outside.
+        features: float (B, C, h, w); zero outside.
         masks: float (B, group_size * kernel_size ** 2, h * scale_factor, w * scale_factor), the kernels.
-        rfeatures, routput, rmasks: unused.
+        rfeatures, routput, rmasks: not used.
         output: float (B, C, h * scale_factor, w * scale_factor), overwritten.
     """
     batch, channels, height, width = features.shape
@@ -139,7 +145,7 @@ def ms_deform_attn_forward(
     attention_weights: Tensor,
     im2col_step: int,
 ) -> Tensor:
-    """Multi-scale deformable attention on CUDA, by mmcv's own function in plain torch, which it keeps for the CPU."""
+    """Compute multi-scale deformable attention with mmcv's own plain torch function, which mmcv uses on the CPU."""
     from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 
     attended: Tensor = multi_scale_deformable_attn_pytorch(

@@ -1,4 +1,4 @@
-"""The focal loss as mmcv compiles it."""
+"""The sigmoid focal loss with the signature of mmcv's compiled operator."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from torch import Tensor
 def sigmoid_focal_loss_forward(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Focal loss (Lin et al. 2017, eq. 5) of sigmoid scores, each class on its own, written into `output`.
+    """Compute the focal loss of sigmoid scores, each class separately, and write it into `output`.
+
+    Source: Lin et al. 2017, equation 5.
 
     Args:
         input: logits, float (N, C).
-        target: int64 (N,); C (or any number outside 0..C-1) is background.
-        weight: per-class weight (C,), or empty for none; background rows then take the weight 1.
+        target: int64 (N,), class indices; C (or any number outside 0..C-1) means background.
+        weight: float (C,), a weight for each class, or empty for none. Background rows have the weight 1.
         output: float (N, C), overwritten.
+        gamma, alpha: the exponent, and the weight of positive targets.
     """
     is_class, log_p, log_not_p = _focal_terms(input, target)
     p = input.float().sigmoid()
@@ -28,7 +31,7 @@ def sigmoid_focal_loss_forward(
 def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Derivative of `sigmoid_focal_loss_forward` by `input`, written into `grad_input` (N, C)."""
+    """Compute the derivative of `sigmoid_focal_loss_forward` by `input` and write it into `grad_input` (N, C)."""
     is_class, log_p, log_not_p = _focal_terms(input, target)
     p = input.float().sigmoid()
     positive = -alpha * (1 - p) ** gamma * (1 - p - gamma * p * log_p)
@@ -37,13 +40,14 @@ def sigmoid_focal_loss_backward(
 
 
 def _focal_terms(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """bool (N, C): the target's class; log p and log(1 - p), float32 (N, C)."""
+    """Return which class is the target, bool (N, C), and log p and log(1 - p), float32 (N, C)."""
     is_class = target[:, None] == torch.arange(input.shape[1], device=input.device)
     logits = input.float()
     return is_class, F.logsigmoid(logits), F.logsigmoid(-logits)
 
 
 def _row_weight(target: Tensor, weight: Tensor, num_classes: int) -> Tensor:
+    """Return the weight of each row's target, (N, 1); (1, 1) without weights."""
     if weight.numel() == 0:
         return weight.new_ones(1, 1)
     foreground = (target >= 0) & (target < num_classes)

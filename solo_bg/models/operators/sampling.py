@@ -1,4 +1,4 @@
-"""Bilinear sampling between pixels."""
+"""Bilinear sampling at positions between pixels."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from torch import Tensor
 
 
 def sample(input: Tensor, y: Tensor, x: Tensor, outside: str) -> Tensor:
-    """Values of (B, C, H, W) at y and x (B, rows, columns), where 0 is the centre of the first pixel.
+    """Sample an input bilinearly.
 
     Args:
-        outside: `zeros`, or `border` for the value of the nearest pixel.
+        input: float (B, C, H, W).
+        y, x: float (B, rows, columns), positions in pixels; 0 is the centre of the first pixel.
+        outside: what lies outside the input: `zeros`, or `border` for the value of the nearest pixel.
 
     Returns:
-        (B, C, rows, columns), float32 or, where input is, float64.
+        (B, C, rows, columns), float64 if the input is float64, else float32.
     """
     height, width = input.shape[-2:]
     dtype = torch.promote_types(input.dtype, torch.float32)
