@@ -224,7 +224,7 @@ def inference(args: argparse.Namespace) -> None:
 
 
 def make_table(case: str, ways: list[Way]) -> Table:
-    table = Table('', 'seconds', 'spread', 'times', 'MB above the model', *STAGES, 'over backbone', title=case)
+    table = Table('', 'seconds', 'spread', 'times', 'total MB', 'above the model', *STAGES, 'over backbone', title=case)
     stock = ways[0]
     for way in ways:
         ratio = statistics.median(one / other for one, other in zip(stock.total, way.total, strict=True))
@@ -234,7 +234,8 @@ def make_table(case: str, ways: list[Way]) -> Table:
             f'{total:.3f}',
             f'{min(way.total):.3f}-{max(way.total):.3f}',
             f'{ratio:.2f}x',
-            f'{way.peak - way.loaded:.0f} of {way.peak:.0f}',
+            f'{way.peak:.0f}',  # with the weights, which optimise() changes
+            f'{way.peak - way.loaded:.0f}',
             *(f'{way.stages[stage]:.3f}' for stage in STAGES),
             f'{total / way.stages["backbone + FPN"]:.2f}',
         )

@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from solo_bg.errors import SetupError
 from solo_bg.models.checkpoint import load_checkpoint
 from solo_bg.models.config import load_config
+from solo_bg.models.dataset_files import check_annotations
 from solo_bg.models.lazy_head import choose_head
 from solo_bg.models.mmcv_ops import quiet_imports
 from solo_bg.models.weights import load_weights
@@ -43,6 +44,7 @@ def main() -> None:
 
     register_all_modules(init_default_scope=False)
     config = load_config(args.config, args.cfg_options)
+    check_annotations(config, 'test_dataloader', 'test_evaluator')
     prepare(config, args.launcher, args.work_dir)
     config.load_from = None  # the weights are loaded below, as data
     choose_head(config, lazy=True)

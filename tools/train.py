@@ -12,6 +12,7 @@ from mmengine.config import DictAction
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from solo_bg.models.config import load_config
+from solo_bg.models.dataset_files import check_annotations
 from solo_bg.models.mmcv_ops import quiet_imports
 
 with quiet_imports():
@@ -36,6 +37,7 @@ def main() -> None:
     register_all_modules(init_default_scope=False)
     config = load_config(args.config, args.cfg_options, needs='train_dataloader')
     work_dir = args.work_dir or config.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    check_annotations(config, 'train_dataloader', 'val_dataloader', 'val_evaluator')
     prepare(config, args.launcher, work_dir)
     config.resume = args.resume and find_latest_checkpoint(work_dir) is not None
     if config.resume:

@@ -1,8 +1,8 @@
-"""SOLO heads that predict lazily: mmdet's own weights and answers at a fraction of the time and the memory.
+"""SOLO heads that predict lazily: mmdet's weights and results in a fraction of the time and the memory.
 
-mmdet computes the masks of all grid cells (3,872 in the standard configs) and then keeps a handful. These heads run the
-category branch first; the cells that pass it are the candidates, and the masks of those cells alone are computed. A
-level without candidates is skipped with all its mask convolutions. Training is mmdet's, untouched.
+mmdet computes the masks of all grid cells (3,872 in the standard configs) and then keeps a few of them. These heads run
+the category branch first, and compute only the masks of the cells that pass its threshold. A level where no cell passes
+is skipped, with all its mask convolutions. Training is mmdet's own.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ from solo_bg.core.instances import Instances
 from solo_bg.errors import NotFiniteError
 from solo_bg.solo import decode
 from solo_bg.solo.decode import SoftMasks, ToImage
-
-Size = tuple[int, int]
+from solo_bg.solo.soft_masks import CellMasks, ProductMasks, Size, to_canvas
 
 
 @MODELS.register_module()
 class LazySOLOHead(SOLOHead):
     """mmdet's `SOLOHead`, predicting lazily.
 
-    The other two heads differ in `mask_maps`, the mask branch up to its last convolution, and in `soft_masks`, the last
-    one for some cells.
+    The other two heads differ in `mask_maps`, the mask branch without its last convolution, and in `soft_masks`, that
+    last convolution for some cells.
+
+    Attributes:
+        halved: the neck gives the finest feature map at half its size already (`optimise.fold_halving`).
     """
 
-    halved = False  # whether the neck gives the finest feature map at half its size
+    halved = False
 
     def predict(self, x: tuple[Tensor, ...], batch_data_samples: SampleList, **kwargs: Any) -> list[InstanceData]:
-        """mmdet's predictions: scores, labels, dense masks, and boxes, which mmdet leaves at zero."""
+        """Predict as mmdet's heads do: scores, labels, dense masks, and also boxes, which mmdet leaves at zero."""
         found = self.find(x, [sample.metainfo for sample in batch_data_samples])
         return [
             InstanceData(scores=one.scores, labels=one.labels, masks=one.masks, bboxes=one.boxes.float())
@@ -52,15 +54,16 @@ class LazySOLOHead(SOLOHead):
         """The instances of each image of a batch.
 
         Args:
-            x: the neck's feature maps, (B, C, h, w) each, the finest first.
-            metas: of each image, `img_shape` (height and width without the padding) and `ori_shape`.
-            class_names: of all classes, for the `Instances`.
+            x: the neck's feature maps, float (B, C, h, w) each, the finest first.
+            metas: for each image `img_shape`, its height and width in the batch without the padding, and `ori_shape`,
+                its own height and width.
+            class_names: the names of all classes, for the `Instances`.
 
         Returns:
-            one `Instances` an image, best score first, its masks of the image's own size.
+            one `Instances` for each image, best score first, with masks of the image's own size.
 
         Raises:
-            ImageError: a score is not finite.
+            NotFiniteError: a score or a mask holds NaN or infinity.
         """
         feats = self.resize_feats(x)
         canvas = (2 * feats[0].shape[-2], 2 * feats[0].shape[-1])
@@ -84,9 +87,9 @@ class LazySOLOHead(SOLOHead):
             ]
 
     def split_cells(self, needed: Tensor) -> list[list[Tensor]]:
-        """bool (B, cells) -> for each image and level the cells needed, int64 (k,), counted from the level's first.
+        """bool (B, cells) -> for each image and level the needed cells, int64 (k,), numbered within the level.
 
-        The device is waited for twice, however many images and levels there are.
+        Waits for the device twice, for any number of images and levels.
         """
         sizes = [grid**2 for grid in self.num_grids]
         counts = torch.stack([of_level.sum(1) for of_level in torch.split(needed, sizes, 1)], 1)  # (B, levels)
@@ -95,13 +98,13 @@ class LazySOLOHead(SOLOHead):
         return [[next(chosen) - start for start in starts] for _ in needed]
 
     def resize_feats(self, x: tuple[Tensor, ...]) -> list[Tensor]:
-        """mmdet's; a finest map that the neck has halved already (`optimise.fold_halving`) is taken as it is."""
+        """Bring the feature maps to mmdet's sizes. A finest map that the neck has halved already stays as it is."""
         if not self.halved:
             return super().resize_feats(x)
         return [*x[:-1], F.interpolate(x[-1], size=x[-2].shape[-2:], mode='bilinear')]
 
     def score_cells(self, feat: Tensor, grid: int) -> Tensor:
-        """The category branch of one level: float32 (B, grid * grid, classes), 0 where a neighbour scores higher."""
+        """The category branch of one level: float32 (B, grid * grid, classes); 0 where a neighbour scores higher."""
         for index, layer in enumerate(self.cls_convs):
             if index == self.cls_down_index:
                 feat = F.interpolate(feat, size=grid, mode='bilinear')
@@ -109,13 +112,13 @@ class LazySOLOHead(SOLOHead):
         logits = self.conv_cls(feat).float()
         scores = logits.sigmoid()
         peak = F.max_pool2d(scores, 2, stride=1, padding=1)[:, :, :-1, :-1] == scores
-        return (scores * peak + 0 * logits).flatten(2).permute(0, 2, 1)  # infinite logits too end as NaN
+        return (scores * peak + 0 * logits).flatten(2).permute(0, 2, 1)  # makes infinite logits NaN, too
 
     def mask_maps(self, feat: Tensor) -> list[Tensor]:
         return [convolve(self.mask_convs, feat, generate_coordinate(feat.shape, feat.device))]
 
     def soft_masks(self, maps: list[Tensor], level: int, cells: Tensor, canvas: Size) -> SoftMasks:
-        """The last convolution is 1x1: it commutes with the upsampling, and each cell is one row of its weights."""
+        """The last convolution for some cells. It is 1x1, so each cell is a row of it, and upsampling may follow it."""
         last = self.conv_mask_list[level]
         return CellMasks(F.conv2d(maps[0], last.weight[cells], last.bias[cells]).float()[0], canvas)
 
@@ -128,11 +131,18 @@ class LazySOLOHead(SOLOHead):
         meta: dict[str, Any],
         class_names: Sequence[str],
     ) -> Instances:
-        """One image: from its cells' scores, (cells, classes), and the soft masks of those that pass."""
+        """The instances of one image.
+
+        Args:
+            scores: float32 (cells, classes).
+            passing: bool (cells, classes), which of them pass the threshold.
+            parts: the soft masks of the cells that pass, level after level.
+            canvas: height and width of the soft masks.
+        """
         cfg, size = self.test_cfg, tuple(meta['ori_shape'][:2])
         if not parts:
             return Instances.empty(size, class_names, scores.device)
-        cells, labels = passing.nonzero().T  # a candidate is a pair of cell and class; a mask is a cell's
+        cells, labels = passing.nonzero().T  # a candidate is a cell and a class; candidates of one cell share its mask
         rows = passing.any(1).cumsum(0)[cells] - 1
         measured = decode.measure(parts, canvas, cfg.mask_thr, scores.device)
         if not torch.isfinite(measured.maskness).all():
@@ -156,23 +166,9 @@ class LazySOLOHead(SOLOHead):
         return Instances.from_crops(boxes, crops, size, labels, scores, class_names)
 
     def strides_of_cells(self, device: torch.device) -> Tensor:
-        """The stride of each cell's level, which its mask's area must exceed; int64 (cells,)."""
+        """The stride of each cell's level, int64 (cells,). The area of its mask must be larger."""
         counts = torch.tensor([grid**2 for grid in self.num_grids])
         return torch.tensor(self.strides).repeat_interleave(counts).to(device, non_blocking=True)
-
-
-class CellMasks:
-    """Soft masks from logits (k, h, w) at the level's own resolution."""
-
-    def __init__(self, logits: Tensor, canvas: Size) -> None:
-        self.logits = logits
-        self.canvas = canvas
-
-    def __len__(self) -> int:
-        return len(self.logits)
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        return to_canvas(F.interpolate(self.logits[rows][None], scale_factor=2, mode='bilinear'), self.canvas)
 
 
 @MODELS.register_module()
@@ -184,7 +180,8 @@ class LazyDecoupledSOLOHead(LazySOLOHead, DecoupledSOLOHead):
         return [convolve(self.mask_convs_x, feat, x), convolve(self.mask_convs_y, feat, y)]
 
     def soft_masks(self, maps: list[Tensor], level: int, cells: Tensor, canvas: Size) -> SoftMasks:
-        """A cell's mask is the product of its column's and its row's; only those of some cell are computed."""
+        """A cell's mask is the product of its column's map and its row's map. Only maps that a cell needs are
+        computed."""
         maps = [F.interpolate(one, scale_factor=2, mode='bilinear') for one in maps]
         grid = self.num_grids[level]
         sides, indices = [], []
@@ -199,38 +196,18 @@ class LazyDecoupledSOLOHead(LazySOLOHead, DecoupledSOLOHead):
         return ProductMasks(*sides, *indices)
 
 
-class ProductMasks:
-    """Soft masks as products of columns' and rows' maps, float32 (k, h, w) each."""
-
-    def __init__(self, in_x: Tensor, in_y: Tensor, columns: Tensor, rows: Tensor) -> None:
-        self.in_x, self.in_y = in_x, in_y
-        self.columns, self.rows = columns, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        return self.in_x[self.columns[rows]].mul_(self.in_y[self.rows[rows]])
-
-
 @MODELS.register_module()
 class LazyDecoupledSOLOLightHead(LazyDecoupledSOLOHead, DecoupledSOLOLightHead):
-    """mmdet's `DecoupledSOLOLightHead`, predicting lazily: columns and rows share their convolutions."""
+    """mmdet's `DecoupledSOLOLightHead`, predicting lazily. Columns and rows share their convolutions."""
 
     def mask_maps(self, feat: Tensor) -> list[Tensor]:
         return [convolve(self.mask_convs, feat, generate_coordinate(feat.shape, feat.device))]
 
 
 def convolve(layers: nn.ModuleList, feat: Tensor, coordinates: Tensor) -> Tensor:
-    """Convolutions of a mask branch on a feature map and its coordinates, both (B, c, h, w)."""
+    """Apply a mask branch to a feature map and its coordinates, float (B, c, h, w) each."""
     layout = torch.channels_last if feat.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
     feat = torch.cat([feat, coordinates.to(feat.dtype).contiguous(memory_format=layout)], 1)
     for layer in layers:
         feat = layer(feat)
     return feat
-
-
-def to_canvas(logits: Tensor, canvas: Size) -> Tensor:
-    """Logits (1, k, h, w) -> probabilities of the canvas' size, float32 (k, h, w)."""
-    soft = logits.sigmoid()
-    return soft[0] if tuple(soft.shape[-2:]) == canvas else F.interpolate(soft, size=canvas, mode='bilinear')[0]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 from solo_bg.errors import SetupError
@@ -44,13 +44,13 @@ def parse_cfg_options(given: Mapping[str, Any] | Sequence[str] | str | None) -> 
     if given is None or isinstance(given, Mapping):
         return given or {}
     texts = [given] if isinstance(given, str) else list(given)
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='*', action=DictAction, default={})
+    parsed: Any = SimpleNamespace()
     try:
         for text in texts:
             if not PAIR.match(text):
                 raise ValueError(f'expected KEY=VALUE, got {text!r}')
-        return parser.parse_args(['--cfg-options', *texts]).cfg_options
+        DictAction([], 'options')(None, parsed, texts)  # an action of argparse's, called as argparse calls it
+        return parsed.options
     except (AssertionError, ValueError, TypeError) as error:
         raise SetupError(f'--cfg-options {" ".join(map(str, texts))} cannot be read: {error}') from error
 

@@ -1,9 +1,9 @@
-"""Weights of the original SOLO repository (mmdet 1.x) under the names that mmdet 3 gives them, the numbers untouched.
+"""Rename weights of the original SOLO repository (mmdet 1.x) for mmdet 3. The numbers stay as they are.
 
-SOLO, Decoupled SOLO, Decoupled Light SOLO and SOLOv2. Name by name and shape by shape checked for each of the 17 files
-that the repository's README lists: ResNet-18, 34, 50 and 101, ResNeXt-101, with and without deformable convolutions.
-Number by number, against heads written down anew, for those without deformable convolutions.
-Its configs count 81 classes, the background among them; its weights have 80 outputs, as mmdet's.
+This covers SOLO, Decoupled SOLO, Decoupled Light SOLO and SOLOv2. Tests compare the names and shapes of all 17 files
+that the repository's README lists: ResNet-18, 34, 50 and 101, and ResNeXt-101, with and without deformable
+convolutions. For the models without deformable convolutions they also compare the results, with heads written for the
+tests. The repository's configs count 81 classes with the background; its weights have 80 outputs, as mmdet's have.
 
 Source: the configs and the names in https://github.com/WXinlong/SOLO.
 """
@@ -16,7 +16,7 @@ from typing import TypeVar
 
 T = TypeVar('T')
 
-TELLTALE = re.compile(r'bbox_head\.(ins_convs|cate_convs|d?solo_)')  # `kernel_convs` alone: RTMDet-Ins has them too
+TELLTALE = re.compile(r'bbox_head\.(ins_convs|cate_convs|d?solo_)')  # not `kernel_convs`, which RTMDet-Ins has too
 HEAD = re.compile(r'bbox_head\.(ins_convs|cate_convs|kernel_convs|d?solo_(?:ins_list|cate|kernel))(_[xy])?\.')
 FEATURES = re.compile(r'mask_feat_head\.(conv_pred\.)?(?(1)0\.)')
 NAMES = {'ins_convs': 'mask_convs', 'cate_convs': 'cls_convs', 'kernel_convs': 'kernel_convs'}
@@ -24,14 +24,14 @@ NAMES |= {'ins_list': 'conv_mask_list', 'cate': 'conv_cls', 'kernel': 'conv_kern
 
 
 def is_original(state_dict: Mapping[str, T]) -> bool:
-    """Whether these are the original repository's weights."""
+    """Whether these weights have the original repository's names."""
     return any(TELLTALE.match(name) for name in state_dict)
 
 
 def from_original(state_dict: Mapping[str, T]) -> dict[str, T]:
-    """The original repository's weights under mmdet's names, and any others as they are.
+    """The original repository's weights under mmdet's names; any other weights as they are.
 
-    Only the head's names change: `bbox_head`, and SOLOv2's `mask_feat_head`.
+    Only names of the head change: `bbox_head`, and in SOLOv2 `mask_feat_head`.
     """
     if not is_original(state_dict):
         return dict(state_dict)
@@ -42,5 +42,6 @@ def from_original(state_dict: Mapping[str, T]) -> dict[str, T]:
 
 
 def rename(found: re.Match[str]) -> str:
+    """The name that mmdet gives to a part of the head, for a match of `HEAD`."""
     kind = re.sub(r'^d?solo_', '', found[1])
     return f'mask_head.{NAMES[kind]}{found[2] or ""}.'

@@ -27,8 +27,7 @@ with mmcv_ops.quiet_imports():
 
     import solo_bg.mmdet_plugin.lazy_solo  # noqa: F401
 
-NEEDED = ('model', 'test_dataloader')  # the rest of the config concerns training
-LEFT_OUT = ('init_cfg', 'pretrained')  # they name weights to start a training from
+LEFT_OUT = ('_scope_', 'init_cfg', 'pretrained')  # the last two name weights to start a training from
 REGISTRIES = (
     *(mmdets.MODELS, mmdets.TASK_UTILS, mmdets.TRANSFORMS, mmdets.DATASETS),
     *(mmengines.MODELS, mmengines.TASK_UTILS, mmengines.TRANSFORMS),
@@ -47,7 +46,7 @@ UNREGISTERED = ('RoIAlign', 'SimpleRoIAlign', 'conv', 'interpolation_conv', 'las
 
 
 def config_in(meta: Mapping[str, Any], path: str | Path) -> Config:
-    """The model and the test data of the config that a checkpoint carries.
+    """The model and the test data set of the config that a checkpoint carries; the rest concerns training.
 
     Args:
         meta: of the checkpoint.
@@ -61,7 +60,9 @@ def config_in(meta: Mapping[str, Any], path: str | Path) -> Config:
         raise SetupError(f'{path} carries no config; give the config file that belongs to it as CONFIG')
     try:
         values = read_assignments(text)
-        return Config({name: checked(values[name]) for name in NEEDED if name in values})
+        data = values.get('test_dataloader')
+        dataset = checked(data.get('dataset')) if isinstance(data, dict) else None
+        return Config({'model': checked(values.get('model')), 'test_dataloader': {'dataset': dataset}})
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise SetupError(
             f'the config in {path} cannot be read without running code: {error}. Give a config file as CONFIG'
@@ -110,8 +111,8 @@ def is_dict_of_words(node: ast.Call) -> bool:
 def checked(value: Any) -> Any:
     """The value without what training starts from, every `type` in it checked. Raises ValueError for a bad one."""
     if isinstance(value, dict):
-        if '_scope_' in value:
-            raise ValueError('it switches to another library (_scope_)')
+        if value.get('_scope_', 'mmdet') != 'mmdet':  # which a config inherited as `mmdet::...` has
+            raise ValueError(f'its _scope_ {value["_scope_"]!r} is another library than mmdet')
         kept = {key: checked(item) for key, item in value.items() if key not in LEFT_OUT}
         return {**kept, 'type': known_type(value['type'])} if 'type' in value else kept
     return type(value)(checked(item) for item in value) if isinstance(value, (list, tuple)) else value

@@ -13,21 +13,22 @@ from solo_bg.solo.winograd import replace_convolutions
 
 
 def optimise(model: Any, precision: str) -> None:
-    """Rearrange a lazy SOLO for prediction, in place, its weights loaded. It cannot be trained or saved afterwards.
+    """Rearrange a lazy SOLO for prediction, in place. Afterwards it can be neither trained nor saved.
 
-    Batch norm is folded into the convolutions of the backbone, the head's halving of the finest feature map into the
-    neck's last convolution, memory is laid out channels last, and in float32 on the CPU, where torch does not do it by
-    itself, 3x3 convolutions are Winograd's.
+    Batch norm is folded into the backbone's convolutions. The head's halving of the finest feature map is folded into
+    the neck's last convolution. Memory is laid out channels last. In float32 on the CPU, where torch multiplies 3x3
+    convolutions out, `WinogradConv2d` replaces them.
 
     Args:
+        model: mmdet's `SOLO` with a lazy head and its weights, on its device.
         precision: `fp32`, `bf16` or `fp16`.
     """
     own_kind = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d) and type(layer) is not nn.Conv2d]
-    if not set(own_kind) & set(model.backbone.modules()):  # weights that are standardised as they are used stay so
+    if not set(own_kind) & set(model.backbone.modules()):  # standardised convolutions have no fixed weights
         fuse_conv_bn(model.backbone)
     fold_halving(model)
     model.to(memory_format=torch.channels_last)
-    for layer in own_kind:  # mmcv's view them as rows
+    for layer in own_kind:  # mmcv's deformable convolutions view their weights as rows
         layer.weight.data = layer.weight.data.contiguous()
     if precision == 'fp32' and next(model.parameters()).device.type == 'cpu':
         for part in (model.backbone, model.neck, *convolution_lists(model.mask_head)):
@@ -35,18 +36,18 @@ def optimise(model: Any, precision: str) -> None:
 
 
 def convolution_lists(head: nn.Module) -> list[nn.Module]:
-    """The class and mask branches without their last convolutions, of which a lazy head picks rows."""
+    """The class and mask branches without their last convolutions; a lazy head takes rows of those."""
     return [child for name, child in head.named_children() if name.startswith(('cls_convs', 'mask_convs'))]
 
 
 def fold_halving(model: Any) -> None:
-    """Let the neck give the finest feature map at the half size that SOLO's heads bring it to.
+    """Let the neck give the finest feature map at half its size, and tell the head.
 
-    They take the mean of each 2x2 of what a 3x3 convolution gives; together that is a 4x4 convolution of stride 2, with
-    half the multiplications. The head is told.
+    SOLO's heads average each 2x2 pixels of that map, which a 3x3 convolution gives. Both together are one 4x4
+    convolution of stride 2, with half the multiplications.
     """
     neck = model.neck
-    if type(neck) is not FPN or len(neck.lateral_convs) < 2:  # of one level, further ones are made of the same map
+    if type(neck) is not FPN or len(neck.lateral_convs) < 2:  # with one level, further levels are made of the same map
         return
     last = neck.fpn_convs[0]
     plain = type(last.conv) is nn.Conv2d and last.conv.kernel_size == (3, 3) and last.conv.bias is not None

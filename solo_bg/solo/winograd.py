@@ -1,8 +1,9 @@
-"""3x3 convolutions with fewer multiplications, for float32 on the CPU, where torch multiplies them all out.
+"""3x3 convolutions with fewer multiplications, for float32 on the CPU, where torch multiplies them out.
 
-Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, https://arxiv.org/abs/1509.09308, section 4): four by four
-outputs take 36 multiplications instead of 144. A tile of the image and the kernel are polynomials, whose product is
-found from its values at six points. The usual ones (0, 1, -1, 2, -2 and infinity) round twice as much as these.
+Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, https://arxiv.org/abs/1509.09308, section 4) computes 4x4
+outputs with 36 multiplications instead of 144. It treats a tile of the image and the kernel as polynomials, and finds
+their product from its values at six points. The usual points (0, 1, -1, 2, -2 and infinity) round twice as much as the
+points chosen here.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ import torch.nn.functional as F
 from numpy.polynomial import polynomial
 from torch import Tensor, nn
 
-SIDE = 4  # of the square of outputs that are computed together
-REACH = SIDE + 2  # side of the square of inputs that they are made of
-POINTS = (0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)  # and infinity: of those in eighths, what rounds least
-LEAST_CHANNELS = 128  # with fewer, the transforms cost what the multiplications save
-TILES = 144  # transformed at a time, which stays in the cache
+SIDE = 4  # side of the square of outputs that are computed together
+REACH = SIDE + 2  # side of the square of inputs that these outputs depend on
+POINTS = (0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)  # and infinity. Among multiples of 1/8 these round least
+LEAST_CHANNELS = 128  # with fewer channels the transforms cost more than they save
+TILES = 144  # tiles that are transformed at a time, so that they stay in the cache
 
 
 def transforms() -> tuple[Tensor, Tensor, Tensor]:
-    """The Toom-Cook matrices of one axis, float64: of the input, 6x6, the kernel, 6x3, and the output, 4x6."""
+    """The Toom-Cook matrices of one axis, float64: 6x6 for the input, 6x3 for the kernel, 4x6 for the output."""
     of_input, of_kernel, of_output = (torch.zeros(*shape, dtype=torch.float64) for shape in ((6, 6), (6, 3), (4, 6)))
     for row, point in enumerate(POINTS):
         others = [other for other in POINTS if other != point]
         coefficients = torch.from_numpy(polynomial.polyfromroots(others))
-        scale = coefficients.abs().sum()  # so that no transformed input is larger than the input
+        scale = coefficients.abs().sum()  # keeps the transformed input from growing
         of_input[row, :-1] = coefficients / scale
         of_kernel[row] = point ** torch.arange(3) * scale / polynomial.polyval(point, coefficients.numpy())
         of_output[:, row] = point ** torch.arange(SIDE)
@@ -37,9 +38,10 @@ def transforms() -> tuple[Tensor, Tensor, Tensor]:
 
 
 class WinogradConv2d(nn.Module):
-    """Stands for an `nn.Conv2d` of kernel 3, stride 1, padding 1. For prediction: it has no gradients.
+    """Replaces an `nn.Conv2d` of kernel 3, stride 1 and padding 1 for prediction. It has no gradients.
 
-    Takes and returns float32 (B, C, H, W); fastest with `channels_last`, in which it returns.
+    Takes and returns float32 (B, C, H, W). It returns `channels_last`, and is fastest with such an input. Its weights
+    take four times the memory of the convolution's.
     """
 
     weight: Tensor
@@ -69,7 +71,7 @@ class WinogradConv2d(nn.Module):
         return out[:, :height, :width].permute(0, 3, 1, 2)
 
     def convolve(self, padded: Tensor, out: Tensor) -> None:
-        """float32 (4h + 2, 4w + 2, C) -> `out`, (4h, 4w, K), some rows of tiles at a time."""
+        """Convolve `padded`, float32 (4h + 2, 4w + 2, C), into `out`, (4h, 4w, K), some rows of tiles at a time."""
         tiles = padded.unfold(0, REACH, SIDE).unfold(1, REACH, SIDE).permute(3, 4, 0, 1, 2)  # (6, 6, h, w, C)
         down, across = tiles.shape[2:4]
         squares = out.view(down, SIDE, across, SIDE, -1).permute(1, 3, 0, 2, 4)  # (4, 4, h, w, K)
@@ -81,7 +83,7 @@ class WinogradConv2d(nn.Module):
 
 
 def replace_convolutions(module: nn.Module) -> None:
-    """Put a `WinogradConv2d` in the place of every convolution below `module` that it can stand for and speed up."""
+    """Replace every convolution below `module` that a `WinogradConv2d` can replace and speed up."""
     for name, child in module.named_children():
         if type(child) is nn.Conv2d and fits(child):
             setattr(module, name, WinogradConv2d(child))

@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 
 from solo_bg.errors import SetupError
 from solo_bg.models.checkpoint import Checkpoint, load_checkpoint
-from solo_bg.models.runner_loading import load_safely_everywhere
 from solo_bg.models.weights import load_weights
 
 
@@ -81,28 +80,6 @@ def test_arrays_and_numbers_of_numpys_load(tmp_path):
     found = load_checkpoint(tmp_path / 'a.pth').meta
     assert type(found['array']) is np.ndarray and found['number'] == 0.5 and found['flags'].tolist() == [True, False]
     np.testing.assert_array_equal(found['array'], noted['array'])
-
-
-def test_weights_at_an_address_run_nothing(tmp_path, monkeypatch):
-    """As a config's `load_from` names them to a Runner."""
-    from mmengine.runner import checkpoint as theirs
-
-    monkeypatch.setattr(theirs, 'load_from_http', theirs.load_from_http)
-    monkeypatch.setattr(theirs.CheckpointLoader, '_schemes', dict(theirs.CheckpointLoader._schemes))
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
-    (tmp_path / 'hub/checkpoints').mkdir(parents=True)  # what has come is not asked for again
-    save = {'a.pth': {'a': torch.ones(2)}, 'b.pth': {'a': torch.ones(2), 'x': Hostile(tmp_path / 'owned')}}
-    for name, content in save.items():
-        torch.save(content, tmp_path / 'hub/checkpoints' / name)
-    load_safely_everywhere()
-    load = theirs.CheckpointLoader.load_checkpoint
-    assert load('https://127.0.0.1:9/some/a.pth?x=1').keys() == {'a'}
-    for address in ('https://127.0.0.1:9/b.pth', 's3://b.pth', 'pavi://b'):
-        with pytest.raises(SetupError, match='safely'):
-            load(address)
-    with pytest.raises(SetupError, match='mkdir'):
-        theirs.load_from_http('http://127.0.0.1:9/b.pth')
-    assert not (tmp_path / 'owned').exists()
 
 
 def test_trust_does_not_bring_what_is_not_installed(tmp_path, monkeypatch):

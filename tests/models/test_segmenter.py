@@ -253,13 +253,37 @@ def test_the_bundled_configs_name_mmdets_by_package():
     assert "_base_ = 'mmdet::" in (ROOT / 'configs/solo_bg_tiny.py').read_text()
 
 
-@pytest.mark.gpu
-def test_cuda_finds_the_same(segmenter):
-    there = Segmenter(CONFIG, CHECKPOINT, device='cuda')
+HALF = {'scores': 1e-2, 'pixels': 1e-3}  # three times the largest difference of bf16 on the CPU, ten times that of fp16
+
+
+def assert_close(found, wanted, scores, pixels):
+    """Of the instances that the command keeps: as many, with about these scores, and together about these pixels."""
+    found, wanted = found.select(0.3), wanted.select(0.3)
+    assert len(found) == len(wanted) > 0
+    torch.testing.assert_close(found.scores.cpu(), wanted.scores, rtol=0, atol=scores)
+    assert (found.union.cpu() != wanted.union).float().mean() < pixels
+
+
+@pytest.mark.parametrize('precision', ['fp16', 'bf16'])
+def test_half_precision_finds_about_the_same(segmenter, precision):
+    half = Segmenter(CONFIG, CHECKPOINT, device='cpu', precision=precision)
     image = draw_scene(6)[0]
-    (ours,), (cpu,) = there([image]), segmenter([image])
-    assert ours.device.type == 'cuda' and len(ours) == len(cpu)
-    torch.testing.assert_close(ours.scores.cpu(), cpu.scores, rtol=1e-3, atol=1e-3)
+    (found,), (wanted,) = half([image]), segmenter([image])
+    assert_close(found, wanted, **HALF)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('precision', ['fp32', 'fp16', 'bf16'])
+def test_cuda_finds_the_same(segmenter, precision):
+    """In half precision at the bounds that the CPU keeps too."""
+    there = Segmenter(CONFIG, CHECKPOINT, device='cuda', precision=precision)
+    image = draw_scene(6)[0]
+    (found,), (wanted,) = there([image]), segmenter([image])
+    assert found.device.type == 'cuda'
+    if precision == 'fp32':
+        assert len(found) == len(wanted)
+        torch.testing.assert_close(found.scores.cpu(), wanted.scores, rtol=1e-3, atol=1e-3)
+    assert_close(found, wanted, **({'scores': 1e-3, 'pixels': 1e-4} if precision == 'fp32' else HALF))
 
 
 def test_where_memory_runs_out_smaller_steps_are_tried_for_an_image_alone(segmenter, monkeypatch):

@@ -1,7 +1,4 @@
-"""mmcv's operators on boxes, which two-stage segmenters need: NMS and RoIAlign.
-
-torchvision computes them where it is installed and has the same definition; plain torch does otherwise.
-"""
+"""mmcv's operators on boxes, which two-stage segmenters need, in plain torch: NMS and RoIAlign."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """mmcv's operators whose sampling positions the network predicts. They are for prediction only: no derivatives.
 
-torchvision computes the deformable convolutions where it is installed; plain torch does otherwise.
+They are for prediction only: their derivatives are not provided.
 """
 
 from __future__ import annotations

@@ -1,0 +1,38 @@
+"""The annotation files that a config names: are they there, before a training starts?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from solo_bg.errors import SetupError
+
+
+def check_annotations(config: Mapping[str, Any], *parts: str) -> None:
+    """Raise SetupError where an annotation file of the config is missing.
+
+    Args:
+        parts: the keys to look below, such as `train_dataloader` and `val_evaluator`. A key that the config lacks is
+            skipped.
+    """
+    for part in parts:
+        for key, path in annotation_files(config.get(part), part):
+            if '://' not in path and not os.path.exists(path):
+                raise SetupError(
+                    f'there is no annotation file at {path}, which the config names as {key}. Make it, or say where '
+                    f'it is: --cfg-options {key}=FILE'
+                )
+
+
+def annotation_files(node: Any, at: str) -> Iterator[tuple[str, str]]:
+    """Each `ann_file` below a node of the config: its dotted path, and the file, below `data_root` as mmdet puts it."""
+    if isinstance(node, Mapping):
+        file = node.get('ann_file')
+        if isinstance(file, str) and file:
+            yield f'{at}.ann_file', os.path.join(node.get('data_root') or '', file)
+        items = [(str(key), value) for key, value in node.items()]
+    else:
+        items = [(str(index), value) for index, value in enumerate(node)] if isinstance(node, (list, tuple)) else []
+    for key, value in items:
+        yield from annotation_files(value, f'{at}.{key}')
