@@ -18,7 +18,16 @@ from pathlib import Path
 from types import FrameType
 
 from solo_bg.cli.arguments import Command, parse
-from solo_bg.cli.report import Tally, in_one_line, progress, show_failures, show_merged, show_missing, show_plan, show_summary
+from solo_bg.cli.report import (
+    Tally,
+    in_one_line,
+    progress,
+    show_failures,
+    show_merged,
+    show_missing,
+    show_plan,
+    show_summary,
+)
 from solo_bg.errors import ImageError, SetupError, is_fatal
 from solo_bg.runs.settings import Settings
 from solo_bg.runs.shards import launched_shard
