@@ -18,10 +18,21 @@ from pathlib import Path
 from types import FrameType
 
 from solo_bg.cli.arguments import Command, parse
-from solo_bg.cli.report import Tally, progress, show_failures, show_merged, show_missing, show_plan, show_summary
-from solo_bg.errors import ImageError, SetupError
+from solo_bg.cli.report import (
+    Tally,
+    in_one_line,
+    progress,
+    show_failures,
+    show_merged,
+    show_missing,
+    show_plan,
+    show_summary,
+)
+from solo_bg.errors import ImageError, SetupError, is_fatal
 from solo_bg.runs.settings import Settings
 from solo_bg.runs.shards import launched_shard
+
+CONTINUE = 'run the same command with --resume to continue'
 
 
 class Interrupted(BaseException):
@@ -48,8 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ImageError as error:  # the manifest itself could not be written
         print(f'eliminate_bg: error: {error}', file=sys.stderr)
         return 1
+    except RuntimeError as error:
+        if not is_fatal(error):
+            raise
+        print(f'eliminate_bg: error: the device is lost ({in_one_line(str(error))}); {CONTINUE}', file=sys.stderr)
+        return 1
     except (KeyboardInterrupt, Interrupted) as stop:
-        print('eliminate_bg: interrupted; run the same command with --resume to continue', file=sys.stderr)
+        print(f'eliminate_bg: interrupted; {CONTINUE}', file=sys.stderr)
         return 130 if isinstance(stop, KeyboardInterrupt) else 143
 
 

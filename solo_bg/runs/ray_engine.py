@@ -32,14 +32,15 @@ if TYPE_CHECKING:
     from solo_bg.runs.settings import Settings
 
 IMAGES_PER_TASK = 16  # an actor takes so many at a time, and so many are done again if it dies
-ATTEMPTS = 2
+ATTEMPTS = 3
 
 
 def run(settings: Settings, plan: Plan, journal: Journal) -> Iterator[Record]:
     """Process all images; yield their records, in any order.
 
-    An actor that dies is replaced, and its images are tried once more, one by one. Those that kill an actor again are
-    errors.
+    An actor that dies is replaced. Its images are tried again, each in a task of its own, and those that are left once
+    more, each with an actor of its own: Ray also fails tasks that wait for an actor which restarts. Images that are
+    left then are errors.
 
     Raises:
         SetupError: there is no Ray at `settings.ray_address`, or the actors would produce other results than this
@@ -51,9 +52,11 @@ def run(settings: Settings, plan: Plan, journal: Journal) -> Iterator[Record]:
     names = {image.shown: index for index, image in enumerate(plan.images)}
     left = set(names)
     for attempt in range(ATTEMPTS):
-        for record in run_once(settings, plan, journal, sorted(names[name] for name in left), alone=attempt > 0):
-            left.discard(record.input)
-            yield replace(record, fill=names_of_fills.get(record.fill or '', record.fill))
+        indices = sorted(names[name] for name in left)
+        for group in [indices] if attempt < ATTEMPTS - 1 else [[index] for index in indices]:
+            for record in run_once(settings, plan, journal, group, alone=attempt > 0):
+                left.discard(record.input)
+                yield replace(record, fill=names_of_fills.get(record.fill or '', record.fill))
         if not left:
             return
     for name in sorted(left):
@@ -120,32 +123,47 @@ def run_once(settings: Settings, plan: Plan, journal: Journal, indices: Iterable
 
 
 class Actor:
-    """A model with the pipeline around it, in a process of its own."""
+    """A model with the pipeline around it, in a process of its own.
+
+    A SetupError travels to the driver among the records, because an exception would be one of Ray's there.
+    """
 
     def __init__(self, settings: Settings, plan: Plan, run_key: str, search_path: Sequence[str]) -> None:
         sys.path += [folder for folder in search_path if folder not in sys.path]  # for a source of the user's own
         self.plan, self.run_key = plan, run_key
+        self.error: SetupError | None = None
+        try:
+            self.load_model(settings)
+        except SetupError as error:
+            self.error = error
+
+    def load_model(self, settings: Settings) -> None:
         assemble.set_threads(settings.threads or 1, WHOLE)
-        self.source = assemble.make_source(settings, plan.annotations)
-        fill = assemble.make_fill(settings, plan.images)
+        self.source = assemble.make_source(settings, self.plan.annotations)
+        fill = assemble.make_fill(settings, self.plan.images)
         self.options = assemble.make_options(settings, fill, self.source.device)
-        if provenance.describe(settings, self.source, self.options)['key'] != run_key:
+        if provenance.describe(settings, self.source, self.options)['key'] != self.run_key:
             raise SetupError(
                 'the machines of Ray would produce other results than this one; set --device, --precision and '
                 '--batch-size, and use the same files on all of them'
             )
 
     def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[bytes]]:
+        return {'record': [pickle.dumps(record) for record in self.process(batch)]}
+
+    def process(self, batch: dict[str, np.ndarray[Any, Any]]) -> list[Record] | list[SetupError]:
+        """The records of these images, or the error that ends the run."""
+        if self.error:
+            return [self.error]
         images = [self.plan.images[index] for index in batch['index']]
         names = [self.plan.names[index] for index in batch['index']]
         known = [pickle.loads(record) for record in batch['known']]
         earlier = EarlierResults(self.run_key, {record.input: record for record in known if record})
         try:
-            records: list[Any] = list(pipeline.run(images, self.source, self.options, self.plan.labels, names, earlier))
-        except SetupError as error:  # the whole run ends
-            records = [error]
+            return list(pipeline.run(images, self.source, self.options, self.plan.labels, names, earlier))
+        except SetupError as error:
+            return [error]
         except RuntimeError as error:
             if is_fatal(error):  # this process has lost its device; Ray starts another one
                 os._exit(1)
             raise
-        return {'record': [pickle.dumps(record) for record in records]}

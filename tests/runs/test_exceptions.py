@@ -1,6 +1,7 @@
 """Any exception that is raised for one image becomes that image's error; errors that concern all images end the run."""
 
 import json
+import os
 import sys
 
 import cv2
@@ -37,7 +38,7 @@ class Breaking(Source):
         return cls(settings.options['stage'].replace('_', ' '))
 
     def describe(self):
-        return {'stage': self.stage}
+        return {'stage': self.stage, 'process': os.getpid() if self.stage == 'elsewhere' else 0}
 
     def breaks(self, image, stage):
         return self.stage == stage and image.pixels[0, 0, 0] == 13
@@ -116,8 +117,8 @@ def test_an_exception_is_an_error_of_its_image_with_the_traceback(folder, tmp_pa
 def test_errors_that_concern_all_images_end_the_run(folder, tmp_path, batch, capsys):
     assert run(folder, tmp_path / 'out', 'setup', '--batch-size', batch) == 2
     assert 'nothing can be done' in capsys.readouterr().err
-    with pytest.raises(RuntimeError, match='CUDA error'):
-        run(folder, tmp_path / 'out', 'device', '--resume', '--batch-size', batch)
+    assert run(folder, tmp_path / 'out', 'device', '--resume', '--batch-size', batch) == 1
+    assert 'the device is lost (CUDA error: an illegal memory access' in capsys.readouterr().err
     assert json.loads((tmp_path / 'out/run.json').read_text())['end'] is None
 
 
@@ -149,7 +150,14 @@ def test_ray_has_the_same_errors(folder, tmp_path, monkeypatch, capsys):
     assert run(folder, tmp_path / 'device', 'device', '--engine', 'ray', '--batch-size', '1') == 1
     found = records(tmp_path / 'device')
     assert [name for name, line in found.items() if line['status'] == 'error'] == ['3.png']
-    assert 'died, 2 times' in found['3.png']['error']
+    assert 'died, 3 times' in found['3.png']['error']
+
+
+@pytest.mark.slow
+def test_a_machine_of_rays_that_would_produce_other_results_ends_the_run(folder, tmp_path, capsys):
+    pytest.importorskip('ray')
+    assert run(folder, tmp_path / 'out', 'elsewhere', '--engine', 'ray') == 2
+    assert 'would produce other results than this one' in capsys.readouterr().err
 
 
 @pytest.mark.slow

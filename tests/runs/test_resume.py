@@ -400,7 +400,7 @@ def test_an_image_that_kills_rays_actors_takes_no_other_with_it(labelled, tmp_pa
     monkeypatch.setenv('PYTHONPATH', str(tmp_path / 'hook'))
     process = start(labelled, tmp_path / 'out', '--engine', 'ray')
     _, said = process.communicate(timeout=300)
-    assert process.returncode == 1 and killer in said and 'died, 2 times' in said, said
+    assert process.returncode == 1 and killer in said and 'died, 3 times' in said, said
     lines = [json.loads(line) for line in (tmp_path / 'out/manifest.jsonl').read_text().splitlines()]
     failed = [Path(line['input']).name for line in lines if line['status'] == 'error']
     assert len(lines) == 44 and sorted(failed) == sorted([killer, 'broken.png'])
