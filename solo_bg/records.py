@@ -60,10 +60,10 @@ class Record:
     def facts(self) -> dict[str, Any]:
         """The line of the manifest, as a dict."""
         facts = asdict(replace(self, carried=None))
-        return {name: facts[name] for name in MANIFEST_FIELDS if name not in RARE or facts[name] is not None}
+        return {name: facts[name] for name in MANIFEST_FIELDS if name not in OPTIONAL_FIELDS or facts[name] is not None}
 
 
-RARE = ('traceback', 'fill', 'restored')  # left out of a line where they are None
+OPTIONAL_FIELDS = ('traceback', 'fill', 'restored')  # left out of a line where they are None
 MANIFEST_FIELDS = [one.name for one in fields(Record) if one.name not in ('carried', 'before')]
 
 

@@ -58,12 +58,18 @@ class Device(TorchFunctionMode):
 
     def note(self, name, wait=False):
         self.operations[name] += 1
-        self.waits[name] += wait
+        self.wait(name, wait)
+
+    def wait(self, name, waits=True):
+        if waits:
+            self.waits[name] += 1
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs, name = dict(kwargs or {}), getattr(function, '__name__', '')
         tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
         there = any(isinstance(one, OnDevice) for one in tensors)
+        if function is torch.device:
+            return function(*args, **kwargs)
         with torch._C.DisableTorchFunctionSubclass():
             if name == '__get__' and there:
                 owner = function.__self__.__name__
@@ -74,7 +80,7 @@ class Device(TorchFunctionMode):
             if name in MOVES:
                 return self.move(name, *args, **kwargs)
             if there:
-                self.check(name, args, tensors)
+                self.check(name, args, kwargs, tensors)
             return self.run(function, name, args, kwargs, there)
 
     def run(self, function, name, args, kwargs, there):
@@ -95,7 +101,7 @@ class Device(TorchFunctionMode):
         to_host = name == 'copy_' and not isinstance(args[0], OnDevice)
         return self.mark(result) if there and not to_host else result
 
-    def check(self, name, args, tensors):
+    def check(self, name, args, kwargs, tensors):
         """Raise an error for a mix of devices; count a wait."""
         others = [one for one in tensors if not isinstance(one, OnDevice) and one.dim()]
         if others and name not in MIXES:
@@ -103,12 +109,13 @@ class Device(TorchFunctionMode):
         if name in ('numpy', '__array__'):
             raise TypeError("can't convert cuda:0 device type tensor to numpy")
         if name == 'copy_':
-            self.waits[name] += not (args[2:] == (True,) and all(map(self.is_pinned, others))) and bool(others)
+            at_once = (True in args[2:] or kwargs.get('non_blocking')) and all(map(self.is_pinned, others))
+            self.wait(name, others and not at_once)
         elif name in ('__getitem__', '__setitem__'):
             indices = [one for one in tree_leaves(args[1]) if isinstance(one, torch.Tensor)]
             fills = name == '__setitem__' and not (isinstance(args[2], torch.Tensor) and args[2].dim())
             by_mask = any(one.dtype == torch.bool for one in indices) and not (fills and len(indices) == 1)
-            self.waits[name] += bool(others) + by_mask
+            self.wait(name, others or by_mask)
         elif name in READS | SIZES or (name == 'repeat_interleave' and len(tensors) > 1):
             self.note(name, wait=True)
 
@@ -155,7 +162,8 @@ def pretended_device():
     def ask(what):
         def note(*args, **kwargs):
             device.asked.append(what)
-            device.waits[what] += what.endswith('synchronize')
+            device.wait(what, what.endswith('synchronize'))
+            return what
 
         return note
 

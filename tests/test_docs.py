@@ -9,7 +9,7 @@ from conftest import ROOT
 
 import solo_bg
 from solo_bg.cli.arguments import build_parser
-from solo_bg.draw.fills import FILLS, GIVEN
+from solo_bg.draw.fills import FILLS, FILLS_WITH_ARGUMENTS
 from solo_bg.draw.styles import STYLES
 from solo_bg.records import MANIFEST_FIELDS
 from solo_bg.sources.base import SourceSettings
@@ -106,7 +106,7 @@ def test_the_options_page_has_every_style_and_every_key_of_the_manifest():
 
 def test_the_page_on_data_sets_has_every_fill():
     fills = {first.strip('`') for first, *_ in rows(page('docs/datasets.md'))}
-    assert not {*FILLS, *GIVEN} - fills
+    assert not {*FILLS, *FILLS_WITH_ARGUMENTS} - fills
 
 
 def test_the_page_on_data_sets_has_every_parameter_of_the_transform():

@@ -12,7 +12,7 @@ from typing import NoReturn
 from solo_bg import bundled
 from solo_bg.cli.values import count, device, fill, fraction, mix, names, percent, shard, take_pairs, whole
 from solo_bg.disk.formats import FORMATS, MAX_PIXELS, SUFFIXES
-from solo_bg.draw.fills import FILLS, GIVEN
+from solo_bg.draw.fills import FILLS, FILLS_WITH_ARGUMENTS
 from solo_bg.draw.refine import REFINERS
 from solo_bg.draw.styles import STYLES
 from solo_bg.errors import SetupError
@@ -161,7 +161,7 @@ def add_outputs(option: Callable[..., argparse.Action]) -> None:
     )
     option('--format', type=format_name, choices=FORMATS, metavar='F', default='png', help=formats)
     option('--quality', type=percent, default=95, metavar='N', help='JPEG quality, 1 to 100 (default: 95)')
-    fills = f'fill of the background: {", ".join((*FILLS, *GIVEN))} (default: zero)'
+    fills = f'fill of the background: {", ".join((*FILLS, *FILLS_WITH_ARGUMENTS))} (default: zero)'
     option('--fill', type=fill, metavar='F', help=fills)
     mixes = 'choose a fill at random for each image, by weight, for example zero:0.5,noise:0.5'
     option('--mix', type=mix, metavar='F:W,F:W', help=mixes)

@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Sequence
 
-from solo_bg.draw.fills import COLOUR, FILLS, GIVEN
+from solo_bg.draw.fills import COLOUR, FILLS, FILLS_WITH_ARGUMENTS
 from solo_bg.runs.shards import Shard
 
 MIX_PART = re.compile(r'(.+?):(\d*\.?\d+)(?:,|$)')  # a fill and its weight
@@ -69,7 +69,9 @@ def at_least(least: int, text: str) -> int:
 
 def fill(text: str) -> str:
     if not (text in FILLS or text == 'dataset-mean' or COLOUR.fullmatch(text) or re.fullmatch('dir:.+', text)):
-        raise argparse.ArgumentTypeError(f'no fill is called {text!r}; expected one of {", ".join((*FILLS, *GIVEN))}')
+        raise argparse.ArgumentTypeError(
+            f'no fill is called {text!r}; expected one of {", ".join((*FILLS, *FILLS_WITH_ARGUMENTS))}'
+        )
     return text
 
 

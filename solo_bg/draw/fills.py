@@ -35,7 +35,11 @@ FILLS = {
 }
 BYTE = r'(25[0-5]|2[0-4]\d|1?\d?\d)'
 COLOUR = re.compile(f'{BYTE},{BYTE},{BYTE}')
-GIVEN = ('dataset-mean', 'R,G,B', 'dir:PATH')  # fills that need more than the image: a colour, or pictures
+FILLS_WITH_ARGUMENTS = (
+    'dataset-mean',
+    'R,G,B',
+    'dir:PATH',
+)  # fills that need more than the image: a colour, or pictures
 
 
 def load_fill(name: str) -> Fill:
@@ -63,7 +67,7 @@ def one_fill(name: str, images: Sequence[ImageFile] | None = None, max_pixels: i
         red, green, blue = map(int, name.split(','))
         return backgrounds.Colour((blue, green, red))
     if not name.startswith('dir:'):
-        raise SetupError(f'no fill is called {name!r}; expected one of {", ".join((*FILLS, *GIVEN))}')
+        raise SetupError(f'no fill is called {name!r}; expected one of {", ".join((*FILLS, *FILLS_WITH_ARGUMENTS))}')
     folder = name.removeprefix('dir:')
     pictures = list_images([folder]) if os.path.exists(folder) else []
     if not pictures:

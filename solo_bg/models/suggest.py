@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from solo_bg import bundled
 from solo_bg.errors import SetupError
 from solo_bg.models.mismatch import as_options, class_overrides, compare
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'  # in a clone
+CONFIGS = bundled.ROOT / 'configs'
 HEADS = {  # the name of a weight that only this head has -> the head, and mmdet's configs that use it
     'mask_head.kernel_convs.': ('SOLOV2Head', 'solov2/*'),
     'mask_head.mask_convs_x.': ('DecoupledSOLOHead', 'solo/decoupled-solo_*'),
