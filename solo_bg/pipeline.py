@@ -186,7 +186,7 @@ def segment(batch: Sequence[Loaded | Record], source: Source) -> list[Segmented 
         reraise_if_fatal(error)
         middle = len(items) // 2
         return [*segment(items[:middle], source), *segment(items[middle:], source)]
-    share, ready = (time.perf_counter() - start) / len(items), work_so_far(found[0].device)
+    share, ready = (time.perf_counter() - start) / len(items), work_so_far(torch.device(source.device))
     return [
         Segmented(item.job, item.key, item.image, instances, item.seconds + share, ready)
         for item, instances in zip(items, found, strict=True)
@@ -197,8 +197,12 @@ def compose(item: Segmented | Record, options: Options) -> Composed | Record:
     """Choose the instances to keep and draw them on the masks' device; copy the pictures to the host."""
     if isinstance(item, Record):
         return item
-    with own_stream(item.instances.device, item.ready):
-        return compose_here(item, options)
+    start = time.perf_counter() - item.seconds
+    try:
+        with own_stream(item.instances.device, item.ready):
+            return compose_here(item, options)
+    except Exception as error:
+        return failed(item.job, item.key, error, start)
 
 
 def compose_here(item: Segmented, options: Options) -> Composed | Record:

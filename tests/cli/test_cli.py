@@ -94,7 +94,7 @@ def empty_config(path):
     [
         (MODEL, ['--device', 'cuda:99'], 'cuda:99 was asked for'),
         (MODEL, ['--cfg-options', 'a=[1,2'], 'cannot be read'),
-        (MODEL, ['--classes', 'object,horse'], 'no class named horse; the classes are object'),
+        (MODEL, ['--classes', 'object,horse'], 'no class named horse; the classes are person, vehicle'),
         ([str(CONFIG), 'nothing.pth'], [], 'no checkpoint at nothing.pth'),
         (['nothing.py', str(CHECKPOINT)], [], 'no config at nothing.py'),
         ([str(CONFIG), str(CONFIG)], [], 'configs/solo_bg_tiny.py'),

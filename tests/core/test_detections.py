@@ -9,6 +9,7 @@ from random_masks import random_masks
 from supervision.detection.compact_mask import CompactMask
 
 from solo_bg import Instances, as_instances, to_detections
+from solo_bg.scenes import draw_scene
 
 SIZE = (20, 24)
 
@@ -59,7 +60,7 @@ def test_masks_alone_and_packed_ones(instances):
 
 
 def test_what_mmdet_found_is_the_same_through_supervision(segmenter):
-    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    image = draw_scene(5)[0]
     found = segmenter([image])[0]
     back = as_instances(to_detections(found), image.shape[:2])
     assert len(found) and torch.equal(back.masks, found.masks) and back.names == found.names

@@ -64,7 +64,7 @@ def test_what_prediction_never_uses_may_be_there(name, weights):
 def test_another_number_of_classes(tmp_path, capsys, weights):
     option = '--cfg-options', 'model.mask_head.num_classes=80'
     error = refused(tmp_path, capsys, CHECKPOINT, *option)
-    assert 'it has 1 classes, the config 80' in error
+    assert 'it has 13 classes, the config 80' in error
     assert 'give --cfg-options model.mask_head.num_classes=1' in error
     config = Config.fromfile(CONFIG)
     config.model.mask_head.num_classes = 7
@@ -109,7 +109,7 @@ def test_what_differs_in_more_than_the_number_of_classes():
 
 @pytest.mark.parametrize('value', [torch.nan, torch.inf])
 def test_weights_that_are_not_finite(tmp_path, capsys, weights, value):
-    checkpoint = save(tmp_path, {**weights, 'neck.fpn_convs.0.conv.bias': torch.full((64,), value)})
+    checkpoint = save(tmp_path, {**weights, 'neck.fpn_convs.0.conv.bias': torch.full((96,), value)})
     error = refused(tmp_path, capsys, checkpoint)
     assert 'is broken: 1 of its weights hold NaN or infinity (neck.fpn_convs.0.conv.bias)' in error
 
@@ -189,5 +189,5 @@ def test_nothing_of_solos_fits_no_solo():
 
 
 def test_python_gets_the_same():
-    with pytest.raises(SetupError, match='it has 1 classes, the config 2'):
+    with pytest.raises(SetupError, match='it has 13 classes, the config 2'):
         Segmenter(CONFIG, CHECKPOINT, 'cpu', {'model.mask_head.num_classes': 2})
