@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ def load_safely_everywhere() -> None:
     """
     from mmengine.runner import checkpoint as mmengines
 
-    loaders = {scheme: refuse for scheme in mmengines.CheckpointLoader._schemes if scheme not in LOOKED_UP}
+    loaders: dict[str, Callable[..., Any]] = {
+        scheme: refuse for scheme in mmengines.CheckpointLoader._schemes if scheme not in LOOKED_UP
+    }
     loaders |= {'': load, 'http://': fetch, 'https://': fetch}
     for scheme, loader in loaders.items():
         mmengines.CheckpointLoader.register_scheme(prefixes=scheme, loader=loader, force=True)
