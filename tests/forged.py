@@ -1,5 +1,6 @@
 """Checkpoints that do harm to a reader that trusts them, and checkpoints with tensors of odd kinds."""
 
+import os
 import warnings
 
 import numpy as np
@@ -7,6 +8,16 @@ import torch
 
 RECONSTRUCT, SCALAR = np.array(0).__reduce__()[0], np.float64(0).__reduce__()[0]
 POINTERS = b'\x10' * 16  # two addresses, where there is an array of objects
+
+
+class Hostile:
+    """Pickles as a call that makes a folder."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
 
 
 class Forged:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from coco_data import make_dataset
 from conftest import CHECKPOINT, ROOT
-from test_checkpoint import Hostile
+from forged import Hostile
 
 from solo_bg.cli import main as cli
 

@@ -36,7 +36,7 @@ def merge_options(config: Config, given: Mapping[str, Any] | Sequence[str] | str
     try:
         config.merge_from_dict(dict(options))
     except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
-        raise SetupError(f'the config does not take the overrides {dict(options)}: {error}') from error
+        raise SetupError(f'the config takes no such overrides: {error}; got {dict(options)}') from error
 
 
 def parse_cfg_options(given: Mapping[str, Any] | Sequence[str] | str | None) -> Mapping[str, Any]:

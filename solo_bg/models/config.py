@@ -21,14 +21,18 @@ with mmcv_ops.quiet_imports():
 
 
 def choose_config(
-    config: str | Path | Config, checkpoint: str | Path, cfg_options: Mapping[str, Any] | Sequence[str] | None
+    config: str | Path | Config,
+    checkpoint: str | Path,
+    cfg_options: Mapping[str, Any] | Sequence[str] | str | None,
+    trust_checkpoint: bool = False,
 ) -> Config:
-    """The config that CONFIG stands for, with its overrides. Raises SetupError as `Segmenter` does."""
+    """The config that CONFIG stands for, with its overrides. Arguments and errors are those of `Segmenter`."""
     if isinstance(config, Config):
         return load_config(config, cfg_options)
     check_order(config, checkpoint)
     if str(config) == 'auto':
-        return load_config(own_config.config_in(load_checkpoint(checkpoint).meta, checkpoint), cfg_options)
+        meta = load_checkpoint(checkpoint, trust_checkpoint).meta
+        return load_config(own_config.config_in(meta, checkpoint), cfg_options)
     try:
         return load_config(find_config(str(config)), cfg_options)
     except SetupError as error:

@@ -128,4 +128,4 @@ def right_hash(path: Path, name: str) -> bool:
 
 def mend(url: str, target: Path) -> str:
     """What a user can do."""
-    return f'on a machine with a network, download it to {target}, for example by: curl -L -o {target} {url}'
+    return f'download it on a machine with a network, and bring it to {target}: curl -L -o {target} {url}'

@@ -65,14 +65,14 @@ class Segmenter:
         config: str | Path | Config,
         checkpoint: str | Path,
         device: str | torch.device = 'auto',
-        cfg_options: Mapping[str, Any] | Sequence[str] | None = None,
+        cfg_options: Mapping[str, Any] | Sequence[str] | str | None = None,
         precision: str = 'auto',
         lazy: bool = True,
         trust_checkpoint: bool = False,
     ) -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
-        self.config = choose_config(config, checkpoint, cfg_options)
+        self.config = choose_config(config, checkpoint, cfg_options, trust_checkpoint)
         self.lazy = choose_head(self.config, lazy)
         self.model = build_detector(self.config)
         with explain_errors(self.config):

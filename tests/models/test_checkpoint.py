@@ -1,5 +1,4 @@
 import io
-import os
 import pickle
 import sys
 import tarfile
@@ -30,14 +29,6 @@ def test_a_training_checkpoint_of_mmengine_loads(tmp_path):
 def test_bare_weights_load(tmp_path):
     torch.save({'a': torch.ones(2)}, tmp_path / 'a.pth')
     assert load_checkpoint(tmp_path / 'a.pth').meta == {}
-
-
-class Hostile:
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
 
 
 class Getattr:

@@ -111,7 +111,7 @@ def test_another_hash_is_refused_and_nothing_of_it_is_kept(server, tmp_path, beg
 
 
 def test_no_such_file(server, tmp_path):
-    with pytest.raises(SetupError, match=r'missing/solo-.* answers 404 .*; on a machine with .*curl -L'):
+    with pytest.raises(SetupError, match=r'missing/solo-.* answers 404 .*; download it on a machine .*curl -L'):
         download(address(server, 'missing'), tmp_path / NAME)
     assert list(tmp_path.iterdir()) == []
 

@@ -191,3 +191,19 @@ def test_nothing_of_solos_fits_no_solo():
 def test_python_gets_the_same():
     with pytest.raises(SetupError, match='it has 13 classes, the config 2'):
         Segmenter(CONFIG, CHECKPOINT, 'cpu', {'model.mask_head.num_classes': 2})
+
+
+def test_the_command_says_what_was_confused(tmp_path, capsys):
+    """One line each, and exit code 2."""
+    assert 'seem to be swapped' in refused(tmp_path, capsys, CONFIG, config=CHECKPOINT)
+    assert 'is a folder; expected a checkpoint file, such as ' in refused(tmp_path, capsys, CHECKPOINT.parent)
+    assert 'carries no config' in refused(tmp_path, capsys, CHECKPOINT, config='auto')
+    options = '--cfg-options', 'model.mask_hed.num_classes=3'
+    assert 'did you mean model.mask_head.num_classes?' in refused(tmp_path, capsys, CHECKPOINT, *options)
+
+
+def test_the_command_takes_the_config_in_a_checkpoint(tmp_path, weights):
+    checkpoint = save(tmp_path, weights, cfg=Config.fromfile(CONFIG).pretty_text)
+    cv2.imwrite(str(tmp_path / 'scene.png'), draw_scene(1, 32, 32)[0])
+    argv = ['auto', checkpoint, tmp_path / 'scene.png', '-o', tmp_path / 'out', '--device', 'cpu', '--quiet']
+    assert cli.main(list(map(str, argv))) == 0

@@ -1,10 +1,10 @@
 """After `load_safely_everywhere`, mmengine reads no checkpoint except through our reader."""
 
-import os
 import re
 
 import pytest
 import torch
+from forged import Hostile
 
 from solo_bg.errors import SetupError
 from solo_bg.models.mmcv_ops import quiet_imports
@@ -12,14 +12,6 @@ from solo_bg.models.runner_loading import LOOKED_UP, load_safely_everywhere
 
 with quiet_imports():
     from mmengine.runner import checkpoint as mmengines
-
-
-class Hostile:
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
 
 
 @pytest.fixture
