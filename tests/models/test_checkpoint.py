@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import BUNDLED_CLASSES, CHECKPOINT
+from forged import Hostile
 from safetensors.torch import save_file
 
 from solo_bg.errors import SetupError
