@@ -137,8 +137,8 @@ def test_a_merge_that_comes_too_early_changes_nothing(words, out, expected, lock
     before = {path: path.read_bytes() for path in out.glob('*.json*')}
     assert cli.main(['--merge', str(out)]) == (2 if locked else 1)
     assert ('another run is writing' if locked else 'shard 0/2 has not ended') in capsys.readouterr().err
-    assert set(out.glob('*.json*')) == set(before)
-    assert all(path.read_bytes().startswith(data) for path, data in before.items())  # the shard still adds lines
+    for path, data in before.items():  # workers that are still at work may add lines
+        assert path.read_bytes().startswith(data)
     list(rest)
     assert cli.main(['--merge', str(out)]) == 0
     assert results(out) == expected
