@@ -170,8 +170,10 @@ def segment(batch: Sequence[Loaded | Record], source: Source) -> list[Segmented 
     start = time.perf_counter()
     try:
         found = source([item.image for item in items])
-        if len(found) != len(items):
-            raise ValueError(f'the source returned {len(found)} results for {len(items)} images')
+        if [type(one) for one in found] != [Instances] * len(items):
+            raise TypeError(
+                f'the source returned {found!r:.200} for {len(items)} images; expected one Instances for each'
+            )
     except Exception as error:
         if len(items) == 1:
             return [failed(items[0].job, items[0].key, error, start - items[0].seconds)]
