@@ -1,4 +1,4 @@
-"""What is kept of each image, what is drawn, and how it is written."""
+"""Options of the pipeline: what to keep of each image, what to draw, and how to write it."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Options:
     """What the pipeline does with each image. The command's `--help` says what each option means.
 
     Attributes:
-        out: the folder of the results.
-        fill: what the background becomes, as a function (see `solo_bg.draw.fills`).
+        out: the output folder.
+        fill: the function that makes the background (see `solo_bg.draw.fills`).
         batch_size: images in one call of the mask source.
         workers: threads that read, compose and write.
-        max_pixels: larger images are errors.
+        max_pixels: images with more pixels are errors.
     """
 
     out: Path
