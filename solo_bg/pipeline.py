@@ -206,7 +206,8 @@ def compose(item: Segmented | Record, options: Options) -> Composed | Record:
             key=item.key,
         )
         if choice.iou is not None and choice.iou < options.min_iou:
-            pictures, record = {}, replace(record, status='rejected')
+            pictures: dict[str, NDArray[Any]] = {}
+            record = replace(record, status='rejected')
         else:
             if not foreground and options.on_empty == 'copy' and item.image.annotated:  # the whole image stays
                 choice = replace(choice, annotations=keep_all(item.image.annotated, options.classes))
