@@ -20,11 +20,11 @@ class Options:
     """What the pipeline does with each image. The command's `--help` says what each option means.
 
     Attributes:
-        out: the output folder.
-        fill: the function that makes the background (see `solo_bg.draw.fills`).
+        out: the folder of the results.
+        fill: what the background becomes, as a function (see `solo_bg.draw.fills`).
         batch_size: images in one call of the mask source.
         workers: threads that read, compose and write.
-        max_pixels: images with more pixels are errors.
+        max_pixels: larger images are errors.
     """
 
     out: Path
