@@ -1,4 +1,4 @@
-"""What is kept of each image, what is drawn, and how it is written."""
+"""Options of the pipeline: what to keep of each image, what to draw, and how to write it."""
 
 from __future__ import annotations
 

@@ -178,8 +178,9 @@ def segment(batch: Sequence[Loaded | Record], source: Source) -> list[Segmented 
     start = time.perf_counter()
     try:
         found = source([item.image for item in items])
-        if len(found) != len(items):
-            raise ValueError(f'the source returned {len(found)} results for {len(items)} images')
+        if len(found) != len(items) or not all(isinstance(one, Instances) for one in found):
+            kinds = ', '.join(type(one).__name__ for one in found) or 'nothing'
+            raise TypeError(f'the source returned {kinds} for {len(items)} images; expected one Instances for each')
     except Exception as error:
         if len(items) == 1:
             return [failed(items[0].job, items[0].key, error, start - items[0].seconds)]

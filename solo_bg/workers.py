@@ -1,4 +1,4 @@
-"""Threads ahead of the model and behind it, and batches of images of one shape."""
+"""Worker threads before and after the model, and batches of images of the same shape."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ R = TypeVar('R')
 
 @contextmanager
 def single_threaded_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Workers in each of which torch computes with one thread: the model has the others.
+    """A pool of threads in which torch uses one CPU thread each, so that the model keeps the others.
 
-    Torch keeps the number for every thread that starts later, so it is restored in the end.
+    `torch.set_num_threads` also applies to threads that start later, so the old number is restored at the end. After
+    an exception, running work is completed and waiting work is cancelled.
     """
     threads = torch.get_num_threads()
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             try:
                 yield pool
-            except BaseException:  # an interrupt: running work ends, waiting work does not start
+            except BaseException:  # Ctrl-C too
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
     finally:
@@ -34,7 +35,7 @@ def single_threaded_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], depth: int) -> Iterator[R]:
-    """`map(work, items)` in order, in the pool's threads, with at most `depth` items under way."""
+    """`map(work, items)` in the pool's threads, in order. At most `depth` items are being worked on or wait."""
     under_way: deque[Future[R]] = deque()
     for item in items:
         under_way.append(pool.submit(work, item))
@@ -47,9 +48,9 @@ def ahead(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], 
 def map_in_batches(
     work: Callable[[list[T]], list[R]], items: Iterable[T], size: int, shape: Callable[[T], Hashable], window: int
 ) -> Iterator[R]:
-    """`work` on lists of at most `size` items of one shape; its results in the order of the items.
+    """Call `work` with lists of at most `size` items of equal shape; yield its results in the order of the items.
 
-    At most `window` items are held, so that images of mixed shapes still fill their batches.
+    Up to `window` items are collected, so that batches are full although shapes are mixed.
     """
     numbered = enumerate(items)
     waiting: dict[int, T] = {}
@@ -59,8 +60,10 @@ def map_in_batches(
         waiting.update(islice(numbered, window - len(waiting) - len(done)))
         if not waiting:
             return
-        wanted = shape(next(iter(waiting.values())))
-        batch = list(islice((index for index, item in waiting.items() if shape(item) == wanted), size))
+        first = next(iter(waiting))
+        wanted = shape(waiting[first])
+        alike = (index for index, item in waiting.items() if index == first or shape(item) == wanted)
+        batch = list(islice(alike, size))  # never empty, even if the shape is not equal to itself, as NaN is not
         done.update(zip(batch, work([waiting.pop(index) for index in batch]), strict=True))
         while following in done:
             yield done.pop(following)

@@ -14,6 +14,7 @@ from solo_bg.disk import inputs, read
 from solo_bg.errors import ImageError
 from solo_bg.options import Options
 from solo_bg.sources.base import Source
+from solo_bg.workers import map_in_batches
 
 
 class Bright(Source):
@@ -187,3 +188,9 @@ def test_masks_are_let_go_before_a_job_waits_to_be_written(folder, tmp_path, mon
     assert sorted(kinds) == ['Composed'] * 7 + ['Record'] * 2
     composed = [item for item in waiting if isinstance(item, pipeline.Composed)]
     assert not any(isinstance(value, (Instances, torch.Tensor)) for item in composed for value in vars(item).values())
+
+
+def test_a_shape_that_is_not_equal_to_itself_ends():
+    nan = float('nan')
+    doubled = map_in_batches(lambda batch: [2 * item for item in batch], [1, 2, 3], 2, lambda item: item * nan, 3)
+    assert list(doubled) == [2, 4, 6]

@@ -45,8 +45,8 @@ def eliminate_folder(
     Which instances are kept: `score_thr=0.3`, `classes` (names), `source` ('model', 'gt', 'union', or 'module:Class'),
         `source_options` (a dict of texts), `sort_by_density=False`, `dilate=0` (pixels).
     What is written: `out='out'`, `styles=('eliminated', 'overlay')`, `format='png'`, `quality=95`, `fill`, `mix` (pairs
-        of a fill and its weight), `on_empty='skip'`, `seed=0`.
-    Data sets: `ann` (path of COCO annotations), `strict=False`, `missed`, `min_recall`, `min_iou`.
+        of a fill and its weight), `refine`, `refine_options` (a dict), `soft=False`, `on_empty='skip'`, `seed=0`.
+    Data sets: `ann` (path of COCO annotations), `strict=False`, `missed`, `min_recall`, `min_iou`, `segmentation`.
     The run: `resume=False`, `overwrite=False`, `limit`, `device='auto'`, `precision='auto'`, `batch_size`, `workers`,
         `threads`, `max_pixels`, `cfg_options` (a list of 'key=value'), `stock_head=False`, `trust_checkpoint=False`,
         `shard` (a `solo_bg.runs.shards.Shard`), `engine='local'`, `ray_address`.

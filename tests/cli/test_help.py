@@ -9,7 +9,14 @@ from solo_bg.cli.arguments import build_parser, parse
 
 PARSER = build_parser()
 OPTIONS = [action for action in PARSER._actions if action.option_strings and action.dest not in ('help', 'version')]
-NO_DEFAULT = {'ann', 'mix', 'source_options', 'cfg_options', 'merge'}  # without these options, they do not apply
+NO_DEFAULT = {
+    'ann',
+    'mix',
+    'source_options',
+    'refine_options',
+    'cfg_options',
+    'merge',
+}  # without these options, they do not apply
 COMPUTED = {'workers': 'one for each core', 'shard': 'all'}  # defaults that the help describes in words
 NOT_PLAIN = ('a ', 'an ', 'the ', 'if ', 'for ', 'of ', 'that ', 'what ', 'where ', 'which ', 'by ', 'with ', 'when ')
 

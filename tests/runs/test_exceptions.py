@@ -14,7 +14,7 @@ from solo_bg.cli import main as cli
 from solo_bg.errors import SetupError
 from solo_bg.runs.journal import Journal, Record
 
-STAGES = ['prepare', 'batch_shape', 'unhashable', 'call', 'too few', 'composing', 'encoding', 'recording']
+STAGES = ['prepare', 'batch shape', 'unhashable', 'call', 'too few', 'composing', 'encoding', 'recording']
 
 
 class Odd(Exception):

@@ -397,7 +397,7 @@ def test_an_image_that_kills_rays_actors_takes_no_other_with_it(labelled, tmp_pa
     killer = images[images.index('broken.png') - 1]
     (tmp_path / 'hook').mkdir()
     (tmp_path / 'hook/sitecustomize.py').write_text(KILLER.format(name=f'/images/{killer}'))
-    monkeypatch.setenv('PYTHONPATH', str(tmp_path / 'hook'))
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path / 'hook'), prepend=os.pathsep)
     process = start(labelled, tmp_path / 'out', '--engine', 'ray')
     _, said = process.communicate(timeout=300)
     assert process.returncode == 1 and killer in said and 'died, 3 times' in said, said
