@@ -13,7 +13,7 @@ from solo_bg import Instances
 from solo_bg.core import transfer
 from solo_bg.core.streams import own_stream, work_so_far
 from solo_bg.draw.styles import STYLES, load_style
-from solo_bg.solo.decode import ToImage
+from solo_bg.solo.to_image import ToImage
 
 pytestmark = pytest.mark.gpu
 
