@@ -69,6 +69,20 @@ def test_every_input_is_accounted_for(folder, tmp_path):
     assert json.dumps([vars(record) for record in records])
 
 
+def test_a_score_that_is_not_finite_fails_its_image_alone(folder, tmp_path):
+    class Broken(Bright):
+        def find(self, pixels):
+            found = super().find(pixels)
+            if pixels.shape[0] != 15:
+                return found
+            return Instances(found.masks, found.labels, found.scores * np.nan, self.class_names)
+
+    records = run(folder, tmp_path / 'out', Broken(), batch_size=8)
+    broken = next(record for record in records if record.input.endswith('in/3.png'))
+    assert broken.status == 'error' and 'scores must be finite' in broken.error and broken.traceback is None
+    assert sum(record.status == 'ok' for record in records) == 5
+
+
 def test_pictures_are_what_the_styles_draw(folder, tmp_path):
     records = run(folder, tmp_path / 'out', styles=['eliminated', 'mask', 'labels', 'cutout'])
     record = next(record for record in records if record.input.endswith('in/2.png'))
@@ -187,17 +201,3 @@ def test_masks_are_let_go_before_a_job_waits_to_be_written(folder, tmp_path, mon
     assert sorted(kinds) == ['Composed'] * 7 + ['Record'] * 2
     composed = [item for item in waiting if isinstance(item, pipeline.Composed)]
     assert not any(isinstance(value, (Instances, torch.Tensor)) for item in composed for value in vars(item).values())
-
-
-def test_a_score_that_is_not_finite_fails_its_image_alone(folder, tmp_path):
-    class Broken(Bright):
-        def find(self, pixels):
-            found = super().find(pixels)
-            if pixels.shape[0] != 15:
-                return found
-            return Instances(found.masks, found.labels, found.scores * np.nan, self.class_names)
-
-    records = run(folder, tmp_path / 'out', Broken(), batch_size=8)
-    broken = next(record for record in records if record.input.endswith('in/3.png'))
-    assert broken.status == 'error' and 'scores must be finite' in broken.error and broken.traceback is None
-    assert sum(record.status == 'ok' for record in records) == 5
