@@ -23,7 +23,7 @@ from solo_bg.draw.fills import FILLS, load_fill
 from solo_bg.draw.styles import STYLES, load_style
 from solo_bg.options import Options
 from solo_bg.scenes import draw_scene
-from solo_bg.solo.decode import ToImage
+from solo_bg.solo.to_image import ToImage
 from solo_bg.sources.base import InputImage, Source
 
 
@@ -155,7 +155,7 @@ FILLED = {
     **{name: load_fill(name) for name in FILLS},
     'colour': backgrounds.Colour((1, 2, 3)),
     'pictures': backgrounds.Pictures(2, lambda index: np.full((9, 7, 3), index, np.uint8)),
-    'mix': backgrounds.Mix([load_fill('mean'), load_fill('noise')], [1, 1]),
+    'mix': backgrounds.Mix([load_fill('mean'), load_fill('noise')], [1, 1], ['mean', 'noise']),
 }
 
 
@@ -194,22 +194,6 @@ def test_soft_masks_become_the_same_masks(packed_from, device, monkeypatch):
         assert empty[0].shape == (0, 4) and not len(empty[1])
 
 
-def test_masks_are_computed_in_full_precision(monkeypatch):
-    """TF32, if the caller allows it, would move the edges."""
-    used, real = [], torch.mm
-    monkeypatch.setattr(
-        torch, 'mm', lambda *args, **more: used.append(torch.get_float32_matmul_precision()) or real(*args, **more)
-    )
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision('high')
-    try:
-        ToImage((26, 34), (101, 130), (70, 90), torch.device('cpu'))(torch.rand(2, 26, 34), 0.5)
-        assert torch.get_float32_matmul_precision() == 'high'
-    finally:
-        torch.set_float32_matmul_precision(before)
-    assert set(used) == {'highest'}
-
-
 def draw_soft_masks(count, canvas):
     """Discs with soft edges, float32 (count, h, w)."""
     rng = np.random.default_rng(0)
@@ -229,9 +213,12 @@ def test_many_instances_take_few_operations_and_waits(tmp_path, rng, device):
     device.reset()
     instances = Instances.from_crops(*to_image(soft, 0.5), (480, 640), labels, scores, CLASSES)
     assert device.operations.total() <= 80 and device.waits.total() <= 3
-    pictures = pipeline.draw(
-        pipeline.Segmented(job, '', InputImage('a', 'a.png', pixels), instances, 0.0), instances, True, options
-    )
+    item = pipeline.Segmented(job, '', InputImage('a', 'a.png', pixels), instances, 0.0)
+    pictures, _ = pipeline.draw(item, pipeline.Choice(instances, {}, []), True, options)
+    assert device.operations.total() <= 200 and device.waits.total() <= 6
+    device.reset()
+    composed = pipeline.compose(item, options)  # also chooses, and encodes the masks for annotations.json
+    assert len(composed.pictures) == len(STYLES)
     assert device.operations.total() <= 300 and device.waits.total() <= 12
     for style in STYLES:
         np.testing.assert_array_equal(pictures[style], load_style(style)(torch.from_numpy(pixels), instances.to('cpu')))

@@ -70,6 +70,20 @@ def test_every_input_is_accounted_for(folder, tmp_path):
     assert json.dumps([vars(record) for record in records])
 
 
+def test_a_score_that_is_not_finite_fails_its_image_alone(folder, tmp_path):
+    class Broken(Bright):
+        def find(self, pixels):
+            found = super().find(pixels)
+            if pixels.shape[0] != 15:
+                return found
+            return Instances(found.masks, found.labels, found.scores * np.nan, self.class_names)
+
+    records = run(folder, tmp_path / 'out', Broken(), batch_size=8)
+    broken = next(record for record in records if record.input.endswith('in/3.png'))
+    assert broken.status == 'error' and 'scores must be finite' in broken.error and broken.traceback is None
+    assert sum(record.status == 'ok' for record in records) == 5
+
+
 def test_pictures_are_what_the_styles_draw(folder, tmp_path):
     records = run(folder, tmp_path / 'out', styles=['eliminated', 'mask', 'labels', 'cutout'])
     record = next(record for record in records if record.input.endswith('in/2.png'))

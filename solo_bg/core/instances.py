@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,10 +10,10 @@ import torch
 from torch import Tensor
 
 from solo_bg.core import masks as mask_ops
+from solo_bg.core.checks import check_lengths, check_values, to_host
 from solo_bg.core.crops import Crops
 from solo_bg.core.lazy import lazy
 from solo_bg.core.masks import Box
-from solo_bg.errors import ImageError
 
 
 class Instances:
@@ -96,30 +95,16 @@ class Instances:
         boxes: Tensor | None = None,
     ) -> list[Box]:
         """Check and keep everything but the masks. Returns `boxes` on the host, brought there in the same transfer."""
-        for name, value in (('labels', labels), ('scores', scores)):
-            if tuple(value.shape) != (length,):
-                raise ValueError(f'{length} masks need {name} of shape ({length},), got {tuple(value.shape)}')
-            if value.device != device:
-                raise ValueError(f'masks are on {device} and {name} on {value.device}; move them together')
-        if labels.is_floating_point() and length:
-            raise ValueError(f'labels must be whole numbers, got {labels.dtype}')
+        check_lengths(labels, scores, length, device)
         self.labels, self.scores = labels.long(), scores.float()
-        columns = [self.labels[:, None], self.scores[:, None], *([] if boxes is None else [boxes])]
-        numbers = torch.cat([column.double() for column in columns], 1).tolist()
-        if not all(math.isfinite(row[1]) for row in numbers):
-            raise ImageError(
-                'scores must be finite, got NaN or infinity: broken weights, or a precision that overflows'
-            )
-        self.host_labels = [int(row[0]) for row in numbers]
-        low, high = min(self.host_labels, default=0), max(self.host_labels, default=-1)
-        if low < 0 or (class_names and high >= len(class_names)):
-            raise ValueError(f'labels go from {low} to {high}, {len(class_names)} names given')
-        self._host_scores = torch.tensor([row[1] for row in numbers], dtype=torch.float32)
+        self.host_labels, host_scores, host_boxes = to_host(self.labels, self.scores, boxes)
+        check_values(self.host_labels, host_scores, len(class_names))
+        self._host_scores = torch.tensor(host_scores, dtype=torch.float32)
         self.class_names = tuple(class_names)
         self.size = (int(size[0]), int(size[1]))
         self.alpha: Tensor | None = None
         self.margin = 0
-        return [(int(x0), int(y0), int(x1), int(y1)) for _, _, x0, y0, x1, y1 in numbers] if boxes is not None else []
+        return host_boxes
 
     def __len__(self) -> int:
         return len(self.host_labels)

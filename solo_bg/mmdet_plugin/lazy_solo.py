@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from solo_bg.core.instances import Instances
 from solo_bg.errors import NotFiniteError
 from solo_bg.solo import decode
-from solo_bg.solo.decode import SoftMasks, ToImage
+from solo_bg.solo.decode import SoftMasks
 from solo_bg.solo.soft_masks import CellMasks, ProductMasks, Size, to_canvas
+from solo_bg.solo.to_image import ToImage
 
 
 @MODELS.register_module()

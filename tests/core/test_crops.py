@@ -8,7 +8,7 @@ from random_masks import random_masks
 from solo_bg import Instances
 from solo_bg.core import crops
 from solo_bg.core.crops import Crops, Packed
-from solo_bg.solo import decode
+from solo_bg.solo.to_image import ToImage
 
 
 @given(st.integers(0, 1000), st.integers(0, 20), st.integers(0, 35))
@@ -98,7 +98,7 @@ def test_large_masks_leave_the_decoder_packed(monkeypatch):
     soft = torch.rand(4, 13, 17, generator=torch.Generator().manual_seed(0))
     soft[2] = 0.0
     soft[3, :, 6:] = 0.0
-    to_image = decode.ToImage((13, 17), (52, 68), (70, 90), soft.device)
+    to_image = ToImage((13, 17), (52, 68), (70, 90), soft.device)
     boxes, plain = to_image(soft, 0.5)
     monkeypatch.setattr(crops, 'PACKED_FROM', 3000)
     again, packed = to_image(soft, 0.5)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from solo_bg.solo import decode
 from solo_bg.solo.precision import exact_settings, full_float32
+from solo_bg.solo.to_image import ToImage
 
 CALLERS = {
     'nothing': lambda: None,
@@ -68,7 +68,7 @@ def test_a_segmenter_computes_with_every_bit(caller, segmenter, rng):
 
 def test_decoding_by_itself_computes_with_every_bit(caller):
     """As a Runner of mmdet's calls it, through the head."""
-    to_image = decode.ToImage((13, 17), (52, 68), (52, 68), torch.device('cpu'))
+    to_image = ToImage((13, 17), (52, 68), (52, 68), torch.device('cpu'))
     with Products() as products:
         to_image(torch.rand(2, 13, 17), 0.5)
     assert products.seen and all(one == [value for _, _, value in exact_settings()] for one in products.seen)
