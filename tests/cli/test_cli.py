@@ -102,7 +102,7 @@ def empty_config(path):
         (unfinished_config, [], 'cannot be read'),
         (empty_config, [], 'has no `model`'),
         (MODEL, ['--cfg-options', 'model.mask_head.num_classes=3'], 'does not fit the config'),
-        (MODEL, ['--cfg-options', 'model.mask_head.num_grids.9=3'], 'does not take the overrides'),
+        (MODEL, ['--cfg-options', 'model.mask_head.num_grids.9=3'], 'takes no such overrides'),
     ],
 )
 def test_what_cannot_start_is_2_and_one_line(scenes, tmp_path, capsys, model, options, message):
@@ -262,7 +262,7 @@ def test_no_network_is_2_and_says_what_to_do(scenes, tmp_path, capsys, monkeypat
     assert cli.main(['solo_r50_fpn_1x_coco', 'auto', str(scenes), '-o', str(tmp_path / 'out')]) == 2
     error = capsys.readouterr().err
     assert 'http://127.0.0.1:9/solo-2290a6b8.pth cannot be reached' in error
-    assert f'download it to {tmp_path}/solo-2290a6b8.pth' in error
+    assert f'bring it to {tmp_path}/solo-2290a6b8.pth' in error
 
 
 def test_a_name_that_nobody_knows_is_2(scenes, tmp_path, capsys):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from conftest import CHECKPOINT, CONFIG
+from conftest import BUNDLED_CLASSES, CHECKPOINT, CONFIG
 from mmengine.config import Config
 
 from solo_bg import ImageError, Segmenter, SetupError
@@ -82,7 +82,7 @@ def without(config, *keys):
 
 def test_a_data_set_without_a_type(segmenter):
     config = without(segmenter.config, 'test_dataloader', 'dataset', 'type')
-    assert find_class_names({}, config, 1) == ('object',)
+    assert find_class_names({}, config, 13) == BUNDLED_CLASSES
     again = Segmenter(config, CHECKPOINT, 'cpu')
     assert again.class_names == segmenter.class_names
 
@@ -113,7 +113,7 @@ def test_keys_that_hold_something_else(segmenter, key, value):
     ('meta', 'found'),
     [
         ({'dataset_meta': {0: 'a', 'classes': ['thing'], ('x',): 1}}, ('thing',)),
-        ({'dataset_meta': {0: 'a'}}, ('object',)),
+        ({'dataset_meta': {0: 'a'}}, BUNDLED_CLASSES),
         ({'dataset_meta': {'classes': [7]}}, ('7',)),
         ({'dataset_meta': ['thing']}, 'dataset_meta is a list'),
         ({'dataset_meta': 'thing'}, 'dataset_meta is a str'),
@@ -125,7 +125,7 @@ def test_keys_that_hold_something_else(segmenter, key, value):
 )
 def test_odd_class_names_are_read_or_one_line(segmenter, meta, found):
     if isinstance(found, tuple):
-        assert find_class_names(meta, segmenter.config, 1) == found
+        assert find_class_names(meta, segmenter.config, len(found)) == found
         return
     with pytest.raises(SetupError, match=found) as refused:
         find_class_names(meta, segmenter.config, 1)
