@@ -128,6 +128,9 @@ def restore(kept: Instances, owner_map: torch.Tensor, missed: Instances) -> Inst
         kept.scores,
         kept.class_names,
     )
+    if kept.alpha is not None:
+        grown_by = [row for rows in growing.values() for row in rows]
+        grown.alpha = torch.maximum(kept.alpha, missed[grown_by].opacity())
     return grown.join(missed[alone]) if alone else grown
 
 

@@ -188,3 +188,15 @@ def test_nothing_annotated_and_nothing_found():
     carried = carry_over(nothing, Labelled({'id': 1}, [], nothing))
     assert carried.iou is None and carried.entries == [] and len(carried.instances) == 0
     assert carry_over(found(A), Labelled({'id': 1}, [], nothing)).iou == 0
+
+
+def test_an_alpha_stays_where_nothing_was_missed_and_is_opaque_on_restored_objects():
+    found = Instances(box_mask(0, 0, 6, 6)[None], torch.tensor([0]), torch.tensor([0.9]), NAMES)
+    alpha = found.union * torch.arange(130, 160, dtype=torch.uint8)
+    annotated = labelled((0, 0, 6, 8), (20, 10, 25, 15))  # the first is found in part, the second not at all
+    kept = carry_over(found.with_alpha(alpha), annotated).instances
+    expected = torch.where(annotated.instances.union, 255, alpha)
+    assert len(kept) == 2 and torch.equal(kept.union, annotated.instances.union)
+    assert torch.equal(kept.alpha, expected)
+    untouched = carry_over(found.with_alpha(alpha), labelled((0, 0, 6, 6))).instances
+    assert torch.equal(untouched.alpha, alpha)
