@@ -201,41 +201,37 @@ def compose(item: Segmented | Record, options: Options) -> Composed | Record:
     start = time.perf_counter() - item.seconds
     try:
         with own_stream(item.instances.device, item.ready):
-            return compose_here(item, options)
+            composed = compose_here(item, options)
     except Exception as error:
         return failed(item.job, item.key, error, start)
+    return replace(composed, record=replace(composed.record, seconds=time.perf_counter() - start))
 
 
-def compose_here(item: Segmented, options: Options) -> Composed | Record:
+def compose_here(item: Segmented, options: Options) -> Composed:
     """`compose` in the current stream."""
-    start = time.perf_counter() - item.seconds
-    try:
-        choice = choose(item, options)
-        foreground = int(choice.instances.foreground.count_nonzero()) / choice.instances.union.numel()
-        classes = choice.instances.count_by_class()
-        record = Record(
-            input=item.job.image.shown,
-            status='ok' if foreground else 'empty',
-            instances=sum(classes.values()),
-            classes=classes,
-            foreground=round(foreground, 6),
-            iou=None if choice.iou is None else round(choice.iou, 6),
-            decisions=choice.decisions,
-            restored=None if choice.restored is None else round(choice.restored, 6),
-            key=item.key,
-        )
-        if choice.iou is not None and choice.iou < options.min_iou:
-            pictures: dict[str, NDArray[Any]] = {}
-            record = replace(record, status='rejected')
-        else:
-            if not foreground and options.on_empty == 'copy' and item.image.annotated:  # the whole image stays
-                choice = replace(choice, annotations=keep_all(item.image.annotated, options.classes))
-                record = replace(record, decisions=item.image.annotated.decisions)
-            pictures, fill = draw(item, choice, bool(foreground), options)
-            record = replace(record, fill=fill)
-    except Exception as error:
-        return failed(item.job, item.key, error, start)
-    record = replace(record, seconds=time.perf_counter() - start)
+    choice = choose(item, options)
+    foreground = int(choice.instances.foreground.count_nonzero()) / choice.instances.union.numel()
+    classes = choice.instances.count_by_class()
+    record = Record(
+        input=item.job.image.shown,
+        status='ok' if foreground else 'empty',
+        instances=sum(classes.values()),
+        classes=classes,
+        foreground=round(foreground, 6),
+        iou=None if choice.iou is None else round(choice.iou, 6),
+        decisions=choice.decisions,
+        restored=None if choice.restored is None else round(choice.restored, 6),
+        key=item.key,
+    )
+    if choice.iou is not None and choice.iou < options.min_iou:
+        pictures: dict[str, NDArray[Any]] = {}
+        record = replace(record, status='rejected')
+    else:
+        if not foreground and options.on_empty == 'copy' and item.image.annotated:  # the whole image stays
+            choice = replace(choice, annotations=keep_all(item.image.annotated, options.classes))
+            record = replace(record, decisions=item.image.annotated.decisions)
+        pictures, fill = draw(item, choice, bool(foreground), options)
+        record = replace(record, fill=fill)
     return Composed(item.job, pictures, record, (choice.entry, choice.annotations))
 
 
