@@ -1,4 +1,9 @@
+import os
 from pathlib import Path
+
+if 'PYTEST_XDIST_WORKER' in os.environ:  # one process a core: their threads must not wait for each other, spinning
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 import numpy as np
 import pytest

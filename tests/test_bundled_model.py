@@ -4,8 +4,6 @@ import contextlib
 import io
 import json
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,10 +11,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import CHECKPOINT, CONFIG, ROOT
+from conftest import CHECKPOINT, CONFIG
 from pycocotools.coco import COCO
 
 from solo_bg import Segmenter, eliminate_background, pipeline
+from solo_bg.cli import main as cli
 from solo_bg.disk.inputs import list_images
 from solo_bg.options import Options
 from solo_bg.scenes import draw_scene
@@ -107,21 +106,8 @@ def test_through_the_command(scenes, tmp_path):
     (tmp_path / 'in').mkdir()
     for index, (image, _) in enumerate(scenes):
         cv2.imwrite(str(tmp_path / f'in/{index:02d}.png'), image)
-    argv = [
-        CONFIG,
-        CHECKPOINT,
-        tmp_path / 'in',
-        '-o',
-        tmp_path / 'out',
-        '--styles',
-        'mask,eliminated',
-        '--on-empty',
-        'black',
-    ]
-    done = subprocess.run(
-        [sys.executable, ROOT / 'tools/eliminate_bg.py', *argv], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    argv = [CONFIG, CHECKPOINT, tmp_path / 'in', '-o', tmp_path / 'out', '--styles', 'mask,eliminated']
+    assert cli.main([*map(str, argv), '--on-empty', 'black', '--quiet']) == 0
     lines = [json.loads(line) for line in (tmp_path / 'out/manifest.jsonl').read_text().splitlines()]
     masks = [cv2.imread(str(tmp_path / 'out' / line['outputs']['mask']), cv2.IMREAD_UNCHANGED) for line in lines]
     assert np.mean([iou(mask > 0, union) for mask, (_, union) in zip(masks, scenes, strict=True)]) >= ENOUGH

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from unittest.mock import Mock
@@ -62,13 +63,33 @@ auto_scale_lr = None
 """
 
 
-@pytest.fixture
-def config(tmp_path):
-    make_dataset(tmp_path)
-    argv = ['--source', 'gt', '--ann', tmp_path / 'instances.json', tmp_path / 'images', '-o', tmp_path / 'out']
+TWO_CLASSES = 'model.mask_head.num_classes=2'
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('data')
+    make_dataset(folder)
+    argv = ['--source', 'gt', '--ann', folder / 'instances.json', folder / 'images', '-o', folder / 'out']
     assert cli.main([*map(str, argv), '--quiet']) == 0
-    (tmp_path / 'config.py').write_text(CONFIG.format(root=ROOT, data=tmp_path / 'out'))
-    return tmp_path / 'config.py'
+    (folder / 'config.py').write_text(CONFIG.format(root=ROOT, data=folder / 'out'))
+    return folder / 'config.py'
+
+
+@pytest.fixture(scope='module')
+def trained(config, tmp_path_factory):
+    """The work directory of two iterations."""
+    work_dir = tmp_path_factory.mktemp('trained') / 'work'
+    run('train.py', config, '--work-dir', work_dir, '--amp', '--cfg-options', TWO_CLASSES)
+    return work_dir
+
+
+@pytest.fixture
+def work_dir(trained, tmp_path):
+    """A copy, in which a test may train on."""
+    copy = shutil.copytree(trained, tmp_path / 'work')
+    (copy / 'last_checkpoint').write_text(str(copy / 'iter_2.pth'))
+    return copy
 
 
 def run(tool, *argv):
@@ -79,12 +100,10 @@ def run(tool, *argv):
     return done.stdout
 
 
-def test_a_data_set_that_we_wrote_trains_resumes_and_is_tested(config, tmp_path):
-    work_dir = ['--work-dir', tmp_path / 'work']
-    run('train.py', config, *work_dir, '--amp', '--cfg-options', 'model.mask_head.num_classes=2')
-    more = ['model.mask_head.num_classes=2', 'train_cfg.max_iters=3']
-    assert 'resumed' in run('train.py', config, *work_dir, '--resume', '--cfg-options', *more)
-    assert (tmp_path / 'work/iter_3.pth').exists()
+def test_a_data_set_that_we_wrote_trains_resumes_and_is_tested(config, work_dir, tmp_path):
+    more = [TWO_CLASSES, 'train_cfg.max_iters=3']
+    assert 'resumed' in run('train.py', config, '--work-dir', work_dir, '--amp', '--resume', '--cfg-options', *more)
+    assert (work_dir / 'iter_3.pth').exists()
 
     out = ['--out', tmp_path / 'found.pkl', '--show-dir', tmp_path / 'shown', '--work-dir', tmp_path / 'test']
     thresholds = {
@@ -92,9 +111,9 @@ def test_a_data_set_that_we_wrote_trains_resumes_and_is_tested(config, tmp_path)
         'filter_thr': -1,
         'mask_thr': 0.00001,
     }  # it has learnt nothing, but is to find something
-    options = ['--cfg-options', 'model.mask_head.num_classes=2']
+    options = ['--cfg-options', TWO_CLASSES]
     options += [f'model.test_cfg.{name}={value}' for name, value in thresholds.items()]
-    printed = run('test.py', config, tmp_path / 'work/iter_3.pth', *out, *options)
+    printed = run('test.py', config, work_dir / 'iter_3.pth', *out, *options)
     for name in ('coco/segm_mAP', 'foreground/iou', 'proposal/AR@100', 'proposal/AUC'):
         assert f'{name}: 0.' in printed
     assert len(pickle.loads((tmp_path / 'found.pkl').read_bytes())) == 4
@@ -108,7 +127,7 @@ def test_weights_that_do_not_fit_are_refused(config, tmp_path):
         config,
         CHECKPOINT,
         '--cfg-options',
-        'model.mask_head.num_classes=2',
+        TWO_CLASSES,
     ]
     done = subprocess.run(list(map(str, argv)), capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2 and 'does not fit the config' in done.stderr.splitlines()[-1]
@@ -176,10 +195,9 @@ def test_average_precision_whatever_the_category(tmp_path):
 
 
 @pytest.mark.parametrize('hidden', ['in the pickle', 'in the config'])
-def test_resuming_runs_nothing_that_a_checkpoint_brings(config, tmp_path, hidden):
-    work_dir, owned = tmp_path / 'work', tmp_path / 'owned'
-    options = ['--work-dir', work_dir, '--cfg-options', 'model.mask_head.num_classes=2']
-    run('train.py', config, *options)
+def test_resuming_runs_nothing_that_a_checkpoint_brings(config, work_dir, tmp_path, hidden):
+    owned = tmp_path / 'owned'
+    options = ['--work-dir', work_dir, '--amp', '--cfg-options', TWO_CLASSES]
     saved = torch.load(work_dir / 'iter_2.pth', weights_only=False)
     saved['meta']['config'] = f'import os; os.mkdir({str(owned)!r})'
     if hidden == 'in the pickle':
@@ -192,9 +210,10 @@ def test_resuming_runs_nothing_that_a_checkpoint_brings(config, tmp_path, hidden
     assert hidden == 'in the config' or 'it wants' in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_two_processes_on_the_cpu(config, tmp_path):
     argv = ['--launcher', 'pytorch', '--work-dir', tmp_path / 'work']
-    options = ['--cfg-options', 'model.mask_head.num_classes=2', 'train_dataloader.batch_size=1']
+    options = ['--cfg-options', TWO_CLASSES, 'train_dataloader.batch_size=1']
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
     command = [*torchrun, ROOT / 'tools/train.py', config, *argv, *options]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)

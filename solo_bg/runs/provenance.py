@@ -109,8 +109,8 @@ def what_changed(before: Sequence[dict[str, Any]], facts: dict[str, Any]) -> lis
     """
     runs = [run for run in before if run.get('key') == facts['key']]
     changes = []
-    for name in ('device', 'threads'):
-        seen = dict.fromkeys([*(one for run in runs for one in run.get(f'{name}s', [])), facts[name]])
-        facts[f'{name}s'] = sorted(seen)
+    for name, all_of_them in (('device', 'devices'), ('threads', 'thread_counts')):
+        seen = dict.fromkeys([*(one for run in runs for one in run.get(all_of_them, [])), facts[name]])
+        facts[all_of_them] = sorted(seen)
         changes += [f'{name} was {one} before and is {facts[name]} now' for one in seen if one != facts[name]]
     return changes

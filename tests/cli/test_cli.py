@@ -55,7 +55,8 @@ def test_all_done_is_0(scenes, tmp_path, capsys):
 
 def test_the_head_and_the_precision_can_be_chosen(scenes, tmp_path):
     options = ['--device', 'cpu', '--stock-head', '--precision', 'bf16', '--on-empty', 'black', '--quiet']
-    assert cli.main([*MODEL, str(scenes), '-o', str(tmp_path / 'out'), *options]) == 0
+    small = ['--limit', '1', '--cfg-options', 'test_dataloader.dataset.pipeline.1.scale=(96,64)']  # bf16 is slow here
+    assert cli.main([*MODEL, str(scenes), '-o', str(tmp_path / 'out'), *options, *small]) == 0
     model = json.loads((tmp_path / 'out/run.json').read_text())['depends']['source']
     assert (model['precision'], model['lazy']) == ('bf16', False)
 
@@ -176,17 +177,13 @@ def command(*argv, module=False):
     return subprocess.run([sys.executable, *start, *map(str, argv)], capture_output=True, text=True, check=False)
 
 
-def test_the_command_prints_no_noise(scenes, tmp_path):
-    done = command(*MODEL, scenes, '-o', tmp_path / 'out')
-    assert done.returncode == 0
-    assert re.fullmatch(r'(1/2 images, [\d.]+ images/s\n)?2/2 images, [\d.]+ images/s\n', done.stderr)
-    assert 'OneDL' not in done.stdout
-
-
-def test_the_command_goes_on_after_a_failure(scenes, tmp_path):
+def test_the_command_goes_on_after_a_failure_and_prints_no_noise(scenes, tmp_path):
     (scenes / 'broken.jpg').write_bytes(b'text')
-    done = command(*MODEL, scenes, '-o', tmp_path / 'out', '--quiet')
-    assert done.returncode == 1 and 'broken.jpg: is not an image' in done.stderr
+    done = command(*MODEL, scenes, '-o', tmp_path / 'out')
+    assert done.returncode == 1
+    progress = r'([12]/3 images, [\d.]+ images/s\n)*3/3 images, [\d.]+ images/s\n'
+    assert re.fullmatch(progress + r'[^\n]*is not an image[^\n]*\n', done.stderr), done.stderr
+    assert 'OneDL' not in done.stdout
     assert len(manifest(tmp_path / 'out')) == 3
 
 
@@ -216,7 +213,7 @@ def test_names_of_any_bytes_are_printed_in_one_line(tmp_path):
     except OSError:
         pytest.skip('no such names here')
     for more, code in ((['--dry-run'], 0), ([], 1)):
-        command = [sys.executable, str(ROOT / 'tools/eliminate_bg.py'), *MODEL, str(tmp_path), '-o', 'o', *more]
+        command = [sys.executable, str(ROOT / 'tools/eliminate_bg.py'), '--source', 'otsu', tmp_path, '-o', 'o', *more]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, encoding='utf-8')
         assert done.returncode == code
         assert 'a\\nb\\x1b[31m\\udce9 é.png' in done.stdout + done.stderr

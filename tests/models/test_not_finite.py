@@ -60,8 +60,8 @@ def test_a_score_of_another_family_is_that_images_error(weights, monkeypatch, tm
 
 @pytest.mark.parametrize('lazy', [True, False])
 def test_what_overflows_in_fp16_is_tried_again_in_fp32(lazy):
-    images = [draw_scene(seed)[0] for seed in (5, 6)]
-    small = {'test_dataloader.dataset.pipeline.1.scale': (96, 96)}  # float16 is slow on a CPU
+    images = [draw_scene(seed, 96, 96)[0] for seed in (5, 6)]  # float16 is slow on a CPU
+    small = {'test_dataloader.dataset.pipeline.1.scale': (96, 96)}
     exact, half = (Segmenter(CONFIG, CHECKPOINT, 'cpu', small, precision, lazy) for precision in ('fp32', 'fp16'))
     for segmenter in (exact, half):
         spoil(segmenter.model.neck)

@@ -167,7 +167,11 @@ def test_roi_align_through_mmcv_has_its_derivative(mode):
     torch.manual_seed(0)
     input = torch.randn(2, 2, 9, 12, dtype=torch.float64, requires_grad=True)
     rois = ROIS.double()
-    assert torch.autograd.gradcheck(lambda given: ops.roi_align(given, rois, (2, 3), 0.25, 0, mode, True), input)
+
+    def align(given):
+        return ops.roi_align(given, rois, (2, 3), 0.25, 0, mode, True)
+
+    assert torch.autograd.gradcheck(align, input, fast_mode=True)
     nothing = ops.roi_align(input, rois[:0], (2, 3), 0.25, 0, mode, True)
     nothing.sum().backward()
     assert nothing.shape == (0, 2, 2, 3) and not input.grad.any()

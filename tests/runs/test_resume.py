@@ -327,6 +327,7 @@ def test_torchrun_makes_the_shards_itself(labelled, tmp_path, monkeypatch, capsy
     assert 'exclude each other' in capsys.readouterr().err and not (tmp_path / 'out').exists()
 
 
+@pytest.mark.slow
 def test_torchrun_is_one_run(scenes, tmp_path):
     main(*scenes, out=tmp_path / 'one')
     process = torchrun(scenes, tmp_path / 'two')
