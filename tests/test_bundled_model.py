@@ -102,7 +102,8 @@ def test_bfloat16_finds_nearly_the_same(segmenter, scenes):
     assert any((first != second).any() for first, second in pairs)
 
 
-def test_through_the_command(scenes, tmp_path):
+def test_through_the_command(segmenter, scenes, tmp_path):
+    scenes = scenes[:8]
     (tmp_path / 'in').mkdir()
     for index, (image, _) in enumerate(scenes):
         cv2.imwrite(str(tmp_path / f'in/{index:02d}.png'), image)
@@ -110,7 +111,8 @@ def test_through_the_command(scenes, tmp_path):
     assert cli.main([*map(str, argv), '--on-empty', 'black', '--quiet']) == 0
     lines = [json.loads(line) for line in (tmp_path / 'out/manifest.jsonl').read_text().splitlines()]
     masks = [cv2.imread(str(tmp_path / 'out' / line['outputs']['mask']), cv2.IMREAD_UNCHANGED) for line in lines]
-    assert np.mean([iou(mask > 0, union) for mask, (_, union) in zip(masks, scenes, strict=True)]) >= ENOUGH
     for line, mask, (image, _) in zip(lines, masks, scenes, strict=True):
+        found = segmenter([image])[0].select(0.3).union.numpy()
+        assert ((mask > 0) != found).mean() <= 1e-4  # another number of threads may round differently
         eliminated = cv2.imread(str(tmp_path / 'out' / line['outputs']['eliminated']))
         np.testing.assert_array_equal(eliminated, image * (mask > 0)[..., None])
