@@ -210,6 +210,11 @@ def add_annotations(option: Callable[..., argparse.Action]) -> None:
 def add_progress(option: Callable[..., argparse.Action]) -> None:
     option('--resume', action='store_true', help='continue an earlier run into OUT')
     option('--overwrite', action='store_true', help='delete what an earlier run wrote to OUT, and nothing else')
+    reports = (
+        'page about the results, OUT/report.html: with a thumbnail of each image (full), without (light) or none '
+        '(default: full)'
+    )
+    option('--report', choices=('full', 'light', 'none'), default='full', help=reports)
     option('--limit', type=count, metavar='N', help='process only the first N images (default: all)')
     option('--dry-run', action='store_true', help='list the results and estimate the disk space; write nothing')
     option('--quiet', action='store_true', help='print errors only')
