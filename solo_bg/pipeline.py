@@ -25,13 +25,13 @@ from solo_bg.core.transfer import download, upload
 from solo_bg.disk.decode import decode_image
 from solo_bg.disk.encode import encode_image
 from solo_bg.disk.inputs import ImageFile
-from solo_bg.disk.output_names import output_names
+from solo_bg.disk.output_names import output_names, thumbnail_path
 from solo_bg.disk.read import read_bytes
 from solo_bg.disk.write import write_all, write_bytes
 from solo_bg.draw.backgrounds import Mix, random_of, zero
 from solo_bg.draw.compose import fade, opacity, replace_background
 from solo_bg.draw.styles import MASK_STYLES, load_style
-from solo_bg.draw.thumbnails import thumbnail, thumbnail_of_files, thumbnail_path
+from solo_bg.draw.thumbnails import thumbnail, thumbnail_of_files
 from solo_bg.errors import ImageError, SetupError, is_fatal
 from solo_bg.options import Options
 from solo_bg.records import EarlierResults, Record, error_record

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,12 @@ from solo_bg.disk.read import read_bytes
 from solo_bg.draw.compose import colours
 from solo_bg.errors import ImageError
 
-FOLDER = 'report/thumbs'  # below the output folder
 SIDE = 192  # pixels of the longer side of a tile
 QUALITY = 80
 CHECKER = (204, 255)  # grey values that stand for transparency
 SQUARE = 8  # pixels of a side of the checker's squares
 
 Pixels = NDArray[Any]
-
-
-def thumbnail_path(name: str) -> str:
-    """Where the thumbnail of an input lies, relative to the output folder.
-
-    It depends on nothing but the input's name in the manifest, and holds none of its characters: names may hold any.
-    """
-    digest = hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()
-    return f'{FOLDER}/{digest[:2]}/{digest[2:18]}.jpg'
 
 
 def thumbnail(image: NDArray[np.uint8], pictures: Iterable[Pixels]) -> bytes:

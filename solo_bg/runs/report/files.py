@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from solo_bg.draw.thumbnails import FOLDER as THUMBNAILS
+from solo_bg.disk.output_names import THUMBNAILS
 from solo_bg.errors import ImageError, SetupError
 
 PAGE = 'report.html'

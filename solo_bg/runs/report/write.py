@@ -15,8 +15,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from solo_bg.disk.output_names import thumbnail_path
 from solo_bg.disk.write import write_bytes
-from solo_bg.draw.thumbnails import thumbnail_path
 from solo_bg.runs.journal import ANNOTATIONS, LABELS, MANIFEST, RUN
 from solo_bg.runs.report.files import MARK, PAGE, chunk_path, remove_chunks, remove_report, remove_thumbnails
 from solo_bg.runs.report.summary import MEASURED, STATUSES, Summary
