@@ -23,7 +23,6 @@ from solo_bg.runs.report.summary import MEASURED, STATUSES, Summary
 
 ROWS = 2000  # records in a chunk; the first chunk is in the page
 SCRIPTS = ('text.js', 'overview.js', 'gallery.js', 'viewer.js')
-OWN_FILES = (MANIFEST, RUN, ANNOTATIONS, LABELS)  # that the page links to
 RUN_FACTS = (
     *('command', 'folder', 'config', 'checkpoint', 'versions', 'device', 'devices', 'threads', 'workers', 'host'),
     *('start', 'end', 'inputs', 'missing'),
@@ -59,7 +58,7 @@ def write_report(
         'run': {name: run[name] for name in RUN_FACTS if name in run} | describe_source(run),
         'inputs': link_to_folder(out, run.get('folder')),
         'summary': rows.summary.facts(),
-        'files': [] if sample else [name for name in OWN_FILES if (out / name).is_file()],
+        'files': [] if sample else list_own_files(out),
         'sample': sample,
         'statuses': STATUSES,
         'chunks': [chunk_path(number) for number in range(2, rows.chunks + 1)],
@@ -133,6 +132,11 @@ class Rows:
             text = f'addRecords({self.chunks}, {compact(self._waiting)});\n'
             write_bytes(self.out / chunk_path(self.chunks), text.encode())
         self._waiting = []
+
+
+def list_own_files(out: Path) -> list[str]:
+    """Names of the files beside the page that describe the results; run.json is written after it."""
+    return [name for name in (MANIFEST, RUN, ANNOTATIONS, LABELS) if name == RUN or (out / name).is_file()]
 
 
 def describe_source(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,13 +73,13 @@ function showPage() {
 function card(row, index) {
   const status = statusOf(row);
   const name = visible(row[INPUT]);
-  const styles = Object.keys(row[OUTPUTS]);
   const tiles = { all: ['original', ...STYLES], none: [] }[state.view] || [state.view];
-  const pictures = tiles.map((tile) => frame(row, tile === 'original' ? 0 : 1 + styles.indexOf(tile), tile));
+  const names = ['original', ...Object.keys(row[OUTPUTS])];
+  const pictures = tiles.map((tile) => frame(row, names.indexOf(tile), tile));
   const details = row[SHARE] === null ? '' : `${percent(row[SHARE])} \u00b7 ${classText(row) || 'nothing found'}`;
   const badge = status === 'ok' ? null : make('span', { class: `badge ${status}` }, statusWord(status));
   return make('li', {}, make('button', { type: 'button', class: 'card', onclick: () => view(index), title: name },
-    state.view === 'none' ? null : make('span', { class: 'strip' }, ...pictures),
+    row[THUMBNAIL] && pictures.length ? make('span', { class: 'strip' }, ...pictures) : null,
     make('span', { class: 'caption' }, make('span', { class: 'name' }, name.split('/').pop()), badge),
     make('span', { class: 'hint' }, row[ERROR] ? visible(row[ERROR]) : details)));
 }
@@ -96,8 +96,7 @@ function classText(row) {
 // One tile of a thumbnail, which holds the image and its pictures side by side.
 function frame(row, index, name) {
   const tiles = 1 + Object.keys(row[OUTPUTS]).length;
-  const none = make('span', { class: 'frame none', title: name }, row[THUMBNAIL] && index === 0 ? '' : '\u2013');
-  if (!row[THUMBNAIL] || index < 0) return none;
+  if (index < 0) return make('span', { class: 'frame', title: `no ${name}` }, '\u2013');
   const image = make('img', { src: `report/thumbs/${row[THUMBNAIL]}`, loading: 'lazy', decoding: 'async', alt: '' });
   const part = make('span', { class: 'part' }, image);
   image.style.width = `${100 * tiles}%`;

@@ -19,9 +19,10 @@ function view(index) {
 function picture(row, name, href, tile) {
   const caption = make('figcaption', {}, name[0].toUpperCase() + name.slice(1));
   const small = () => (row[THUMBNAIL] ? frame(row, tile, name)
-    : make('p', { class: 'hint' }, 'The browser cannot show this file.'));
+    : make('p', { class: 'hint' }, 'A browser cannot show this file.'));
   if (!href) return make('figure', {}, small(), caption);
-  const image = make('img', { src: href, alt: `${name} of ${visible(row[INPUT])}`, decoding: 'async' });
+  const isNumbers = name === 'labels'; // of 16 bits, which a browser shows as black
+  const image = isNumbers ? small() : make('img', { src: href, alt: `${name} of ${visible(row[INPUT])}`, decoding: 'async' });
   image.addEventListener('error', () => image.replaceWith(small()));
   caption.append(' ', make('a', { href, target: '_blank', rel: 'noopener' }, 'open the file'));
   return make('figure', {}, image, caption);
