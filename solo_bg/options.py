@@ -29,6 +29,7 @@ class Options:
         batch_size: images in one call of the mask source.
         workers: threads that read, compose and write.
         max_pixels: larger images are errors.
+        thumbnails: write a thumbnail of each image too, for the report (see `solo_bg.draw.thumbnails`).
     """
 
     out: Path
@@ -51,6 +52,7 @@ class Options:
     max_pixels: int = MAX_PIXELS
     format: str = 'png'
     quality: int = 95
+    thumbnails: bool = False
 
     def output(self, style: str, name: str) -> str:
         """The path of one picture, relative to `out`."""

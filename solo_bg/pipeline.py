@@ -25,13 +25,14 @@ from solo_bg.core.transfer import download, upload
 from solo_bg.disk.decode import decode_image
 from solo_bg.disk.encode import encode_image
 from solo_bg.disk.inputs import ImageFile
-from solo_bg.disk.output_names import output_names
+from solo_bg.disk.output_names import output_names, thumbnail_path
 from solo_bg.disk.read import read_bytes
-from solo_bg.disk.write import write_all
+from solo_bg.disk.write import write_all, write_bytes
 from solo_bg.draw.backgrounds import Mix, random_of, zero
 from solo_bg.draw.compose import fade, opacity, replace_background
 from solo_bg.draw.styles import MASK_STYLES, load_style
-from solo_bg.errors import SetupError, is_fatal
+from solo_bg.draw.thumbnails import thumbnail, thumbnail_of_files
+from solo_bg.errors import ImageError, SetupError, is_fatal
 from solo_bg.options import Options
 from solo_bg.records import EarlierResults, Record, error_record
 from solo_bg.sources.base import InputImage, Source
@@ -94,12 +95,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class Composed:
-    """The pictures of an image, on the host, by style; and its record so far."""
+    """The pictures of an image, on the host, by style; its thumbnail, if one is wanted; and its record so far."""
 
     job: Job
     pictures: dict[str, NDArray[Any]]
     record: Record
     carried: tuple[Entry, list[Entry]]
+    thumbnail: bytes | None = None
 
 
 def run(
@@ -143,7 +145,8 @@ def load(
         data = read_bytes(job.image.path, options.max_pixels)
         if earlier:
             key = earlier.key(data)
-            if made := find_made(earlier, job, key, options):
+            made = find_made(earlier, job, key, options)
+            if made and (not options.thumbnails or add_thumbnail(job, data, made, options)):
                 return made
         pixels, shown = decode_image(data, options.max_pixels), job.image.shown
         annotated = labels(shown, (pixels.shape[0], pixels.shape[1])) if labels else None
@@ -164,6 +167,19 @@ def find_made(earlier: EarlierResults, job: Job, key: str, options: Options) -> 
     ):
         return None
     return record
+
+
+def add_thumbnail(job: Job, data: bytes, made: Record, options: Options) -> bool:
+    """Make the thumbnail of earlier results, unless it is there. False if their pictures cannot be read."""
+    path = options.out / thumbnail_path(made.input)
+    if path.is_file() and path.stat().st_size:
+        return True
+    try:
+        image = decode_image(data, options.max_pixels)
+        write_bytes(path, thumbnail_of_files(image, options.out, made.outputs))
+    except ImageError:
+        return False
+    return True
 
 
 def batch_shape(item: Loaded | Record) -> Hashable:
@@ -232,7 +248,8 @@ def compose_here(item: Segmented, options: Options) -> Composed:
             record = replace(record, decisions=item.image.annotated.decisions)
         pictures, fill = draw(item, choice, bool(foreground), options)
         record = replace(record, fill=fill)
-    return Composed(item.job, pictures, record, (choice.entry, choice.annotations))
+    small = thumbnail(item.image.pixels, pictures.values()) if options.thumbnails else None
+    return Composed(item.job, pictures, record, (choice.entry, choice.annotations), small)
 
 
 def choose(item: Segmented, options: Options) -> Choice:
@@ -315,6 +332,8 @@ def write(item: Composed | Record, options: Options, earlier: EarlierResults | N
             outputs[style]: encode_image(picture, Path(outputs[style]).suffix, options.quality)
             for style, picture in item.pictures.items()
         }
+        if item.thumbnail:
+            encoded[thumbnail_path(record.input)] = item.thumbnail
         if earlier and outputs:
             earlier.begin(record.input, outputs)
         write_all(options.out, encoded)

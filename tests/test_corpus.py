@@ -201,7 +201,8 @@ def test_no_file_is_lost_and_no_other_is_written(done):
     out, folder = done['out'], done['top'] / 'in'
     written = {out / path for line in done['lines'].values() for path in line['outputs'].values()}
     assert len(written) == len(done['wanted'])
-    own = {out / name for name in ('manifest.jsonl', 'run.json', 'annotations.json', 'annotations.jsonl')}
+    names = 'manifest.jsonl', 'run.json', 'annotations.json', 'annotations.jsonl', 'report.html'
+    own = {out / name for name in names} | set((out / 'report/thumbs').glob('??/*.jpg'))
     assert written <= {path for path in out.rglob('*') if not path.is_dir()} <= written | own
     after = {path: what for path, what in snapshot(done['top']).items() if not path.is_relative_to(out) and path != out}
     touched = {path for path, what in done['before'].items() if after.get(path) != what} | after.keys() - done['before']

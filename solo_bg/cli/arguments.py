@@ -34,11 +34,15 @@ examples:
 
 @dataclass(frozen=True)
 class Command:
-    """What to do: a run with `settings`, only its plan (`dry_run`), or a merge of the shards in the folder `merge`."""
+    """What to do: a run with `settings`, only its plan (`dry_run`), or a merge of the shards in the folder `merge`.
+
+    With `sample`, a dry run processes a sample and writes the report of that.
+    """
 
     settings: Settings | None = None
     merge: Path | None = None
     dry_run: bool = False
+    sample: bool = False
     quiet: bool = False
 
 
@@ -54,13 +58,15 @@ def parse(argv: Sequence[str]) -> Command:
     args.cfg_options = cfg_options
     args.source_options = dict(pair.split('=', 1) for pair in source_options)
     args.refine_options = dict(pair.split('=', 1) for pair in refine_options)
+    sample = args.dry_run and args.limit is not None and args.report in ('full', 'light')
+    args.report = args.report or 'full'
     try:
         args.config, args.checkpoint, args.inputs = split_paths(args.paths, args.source)
         known = {one.name for one in fields(Settings)}
         settings = Settings(**{name: value for name, value in vars(args).items() if name in known})
     except SetupError as error:
         parser.error(str(error))
-    return Command(settings, dry_run=args.dry_run, quiet=args.quiet)
+    return Command(settings, dry_run=args.dry_run, sample=sample, quiet=args.quiet)
 
 
 def split_paths(paths: Sequence[str], source: str | None) -> tuple[str, str, list[str]]:
@@ -210,8 +216,17 @@ def add_annotations(option: Callable[..., argparse.Action]) -> None:
 def add_progress(option: Callable[..., argparse.Action]) -> None:
     option('--resume', action='store_true', help='continue an earlier run into OUT')
     option('--overwrite', action='store_true', help='delete what an earlier run wrote to OUT, and nothing else')
+    reports = (
+        'page about the results, OUT/report.html: with a thumbnail of each image (full), without (light) or none '
+        '(default: full)'
+    )
+    option('--report', choices=('full', 'light', 'none'), help=reports)
     option('--limit', type=count, metavar='N', help='process only the first N images (default: all)')
-    option('--dry-run', action='store_true', help='list the results and estimate the disk space; write nothing')
+    plans = (
+        'list the results and estimate the disk space; write nothing. With --limit N --report full, process N images '
+        'in a temporary folder, keep only their report, and estimate the whole run from them'
+    )
+    option('--dry-run', action='store_true', help=plans)
     option('--quiet', action='store_true', help='print errors only')
     devices = 'device of the model: auto, cpu, cuda or cuda:N (default: auto, which is CUDA where available)'
     option('--device', type=device, default='auto', metavar='D', help=devices)

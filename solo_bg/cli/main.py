@@ -14,8 +14,10 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from solo_bg.cli.arguments import Command, parse
 from solo_bg.cli.report import (
@@ -26,11 +28,15 @@ from solo_bg.cli.report import (
     show_merged,
     show_missing,
     show_plan,
+    show_sample,
     show_summary,
 )
 from solo_bg.errors import ImageError, SetupError, is_fatal
 from solo_bg.runs.settings import Settings
 from solo_bg.runs.shards import launched_shard
+
+if TYPE_CHECKING:
+    from solo_bg.runs.plan import Plan
 
 CONTINUE = 'run the same command with --resume to continue'
 
@@ -105,11 +111,11 @@ def run(command: Command, settings: Settings) -> int:
     from solo_bg.runs.plan import make_plan
     from solo_bg.runs.run import execute
 
-    plan = make_plan(settings)
+    plan = make_plan(replace(settings, limit=None) if command.sample else settings)
     if command.dry_run:
         show_plan(plan.images, make_options(settings))
         show_missing(plan, settings)
-        return 0
+        return draw_sample(command, settings, plan) if command.sample else 0
     shard, tally = launched_shard() or settings.shard, Tally()
     total, silent = len(plan.inputs(shard)), command.quiet or shard.index > 0
     for record in progress(execute(settings, plan), total, silent):
@@ -121,6 +127,20 @@ def run(command: Command, settings: Settings) -> int:
         show_missing(plan, settings)
     show_failures(tally)
     return 1 if tally.failed and not shard.launched else 0  # at 1, torchrun would kill the other processes
+
+
+def draw_sample(command: Command, settings: Settings, plan: Plan) -> int:
+    """`--dry-run` with `--limit` and `--report`: write the report of a sample, and print what the run will take."""
+    from solo_bg.runs import sample
+
+    assert settings.limit
+    expected, tally = sample.Expected(), Tally()
+    records = sample.draw_sample(settings, plan, expected)
+    for record in progress(records, min(settings.limit, len(plan.images)), command.quiet):
+        tally.add(record)
+    show_sample(expected, settings.out)
+    show_failures(tally)
+    return 1 if tally.failed else 0
 
 
 def merge(out: Path) -> int:

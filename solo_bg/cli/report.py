@@ -9,11 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from solo_bg.runs.report.files import PAGE
+
 if TYPE_CHECKING:
     from solo_bg.disk.inputs import ImageFile
     from solo_bg.options import Options
     from solo_bg.records import Record
     from solo_bg.runs.plan import Plan
+    from solo_bg.runs.sample import Expected
     from solo_bg.runs.settings import Settings
 
 REASONS_SHOWN = 5
@@ -65,6 +68,13 @@ def show_plan(images: Sequence[ImageFile], options: Options) -> None:
     estimate = sum(pixels * BYTES_A_PIXEL[style][Path(options.output(style, 'x')).suffix] for style in options.styles)
     print(f'{len(images)} images ({sizes.count(None)} unreadable), {pixels / 1e6:.1f} million pixels')
     print(f'about {estimate / 1e6:.1f} MB in {options.out}, if a third of each image is foreground')
+
+
+def show_sample(expected: Expected, out: Path) -> None:
+    """Print what a sample says about the whole run."""
+    size, minutes = f'{expected.bytes / 1e6:.1f} MB', f'{expected.seconds / 60:.1f} minutes'
+    print(f'{expected.all} images like the first {expected.images} will take about {size} and {minutes}')
+    print(f'report of these {expected.images} in {out / PAGE}')
 
 
 def progress(records: Iterable[Record], total: int, quiet: bool) -> Iterator[Record]:

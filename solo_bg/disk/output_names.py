@@ -12,6 +12,17 @@ from pathlib import PurePosixPath
 from solo_bg.disk.formats import FORMATS
 from solo_bg.disk.inputs import ImageFile
 
+THUMBNAILS = 'report/thumbs'  # folder of the thumbnails, below the output folder
+
+
+def thumbnail_path(name: str) -> str:
+    """Where the thumbnail of an input lies, relative to the output folder.
+
+    It depends on nothing but the input's name in the manifest, and holds none of its characters: names may hold any.
+    """
+    digest = hashlib.sha256(name.encode(errors='surrogateescape')).hexdigest()
+    return f'{THUMBNAILS}/{digest[:2]}/{digest[2:18]}.jpg'
+
 
 def output_names(images: Sequence[ImageFile]) -> list[str]:
     """A different name for each image, relative to a style's folder and without a suffix.

@@ -77,6 +77,7 @@ def make_options(settings: Settings, fill: Fill | None = None, device: str = 'cp
         max_pixels=settings.max_pixels,
         format=settings.format,
         quality=settings.quality,
+        thumbnails=settings.report == 'full',
         **{name: value for name, value in given.items() if value is not None},
     )
 

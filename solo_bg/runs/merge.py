@@ -11,6 +11,7 @@ from typing import Any
 from solo_bg.errors import SetupError
 from solo_bg.runs.journal import MANIFEST, RUN, journals
 from solo_bg.runs.manifest import Contents, finish, read_journals
+from solo_bg.runs.report.write import write_report
 from solo_bg.runs.run_files import read_run, shard_runs, write_run
 from solo_bg.runs.shards import Shard, shard_index
 
@@ -46,7 +47,10 @@ def merge(out: Path) -> tuple[Counter[str], list[str]]:
     if unfinished:
         return contents.statuses, unfinished
     statuses = finish(out, latest['shards'], latest['dataset'])
-    write_run(out, combine(latest, begun.values()))
+    facts = combine(latest, begun.values())
+    with (out / MANIFEST).open('rb') as lines:
+        write_report(out, facts, lines)
+    write_run(out, facts)
     for path in there:
         path.unlink()
     return statuses, []

@@ -15,6 +15,7 @@ from solo_bg.runs.journal import ANNOTATIONS, FORGOTTEN, LABELS, MANIFEST, RUN, 
 from solo_bg.runs.lines import Lines
 from solo_bg.runs.locks import LockedError, lock
 from solo_bg.runs.manifest import label_files, remove
+from solo_bg.runs.report import files as report_files
 from solo_bg.runs.run_files import shard_runs
 from solo_bg.runs.shards import WHOLE, Shard
 
@@ -135,15 +136,17 @@ def tidy(out: Path, alone: bool) -> None:
     remove_temporaries(out.glob('.*.tmp'), alone)
     for style in STYLES:
         remove_temporaries((out / style).rglob('.*.tmp'), alone)
+    remove_temporaries(report_files.temporaries(out), alone)
 
 
 def clear(out: Path) -> None:
-    """Delete the pictures that earlier manifests name, then those manifests. Other files stay."""
+    """Delete the pictures that earlier manifests name, the report, then those manifests. Other files stay."""
     journal = Journal(out)
     outputs = {path for _, facts in journal.earlier() for path in facts.get('outputs', {}).values()}
     outputs |= {path for records, _ in journal.pairs for path in records.superseded}
     journal.close()
     remove(out, outputs)
+    report_files.remove_report(out)
     for name in (ANNOTATIONS, LABELS, RUN):
         (out / name).unlink(missing_ok=True)
     for path in (*shard_runs(out), *label_files(out), *journals(out)):  # the manifest last: it makes OUT ours

@@ -59,10 +59,12 @@ def make_plan(settings: Settings) -> Plan:
     from solo_bg.disk.inputs import find_images
     from solo_bg.disk.output_names import output_names
     from solo_bg.runs.assemble import check_fills
+    from solo_bg.runs.report.files import FOLDER, THUMBNAILS
 
     if launched_shard() and '-' in settings.inputs:
         raise SetupError('torchrun and the list - exclude each other: each process would get a part; use @list.txt')
-    listing = find_images(settings.inputs, [os.path.abspath(settings.out / style) for style in STYLES], STYLES)
+    own = [os.path.abspath(settings.out / folder) for folder in (*STYLES, THUMBNAILS)]
+    listing = find_images(settings.inputs, own, (*STYLES, FOLDER))
     images, given = listing.images, ', '.join(settings.inputs)
     if not any(os.path.lexists(image.path) for image in images):
         raise SetupError(listing.why_nothing(settings.inputs))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from solo_bg.sources.base import Source
 
 # options that change no pixel, and those that are functions, which are described by what made them
-LEFT_OUT = ('out', 'fill', 'refine', 'workers', 'max_pixels')
+LEFT_OUT = ('out', 'fill', 'refine', 'workers', 'max_pixels', 'thumbnails')
 
 
 def describe(settings: Settings, source: Source, options: Options) -> dict[str, Any]:
@@ -48,6 +49,10 @@ def describe(settings: Settings, source: Source, options: Options) -> dict[str, 
     }
     return {
         'command': sys.argv,
+        'folder': os.getcwd(),
+        'config': settings.config,
+        'checkpoint': settings.checkpoint,
+        'report': settings.report,
         'versions': {'solo_bg': __version__, 'torch': torch.__version__, 'mmdet': installed_mmdet()},
         'device': source.device,
         'threads': torch.get_num_threads(),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from solo_bg.errors import SetupError
+from solo_bg.errors import ImageError, SetupError
 from solo_bg.records import Record
 from solo_bg.runs.plan import Plan
 from solo_bg.runs.settings import Settings
@@ -43,13 +43,15 @@ class Setup:
 def execute(settings: Settings, plan: Plan) -> Iterator[Record]:
     """Process the images of this process; yield each record once it is in the journal.
 
-    A run of one process ends with the sorted manifest. Under torchrun, the first process merges the results of all.
+    A run of one process ends with the sorted manifest and the report; if it is stopped, it writes a report of what is
+    there. Under torchrun, the first process merges the results of all.
 
     Raises:
         SetupError: nothing can start, or another process writes to the same results.
         ImageError: the journal or the manifest cannot be written.
     """
     from solo_bg.runs import outfolder
+    from solo_bg.runs.report.files import refuse_foreign_page
 
     shard = choose_shard(settings)
     with outfolder.claim(settings.out, shard) as locked:
@@ -58,10 +60,16 @@ def execute(settings: Settings, plan: Plan) -> Iterator[Record]:
         if shard.prepares:
             alone = locked and shard.alone
             outfolder.make_ready(settings.out, shard, settings.resume, settings.overwrite, alone)
+        if settings.report != 'none':
+            refuse_foreign_page(settings.out)
         setup = set_up(settings, plan, shard)
-        with open_journal(setup) as journal:
-            for record in make_records(setup, journal):
-                yield journal.add(record)
+        try:
+            with open_journal(setup) as journal:
+                for record in make_records(setup, journal):
+                    yield journal.add(record)
+        except BaseException:  # Ctrl-C and SIGTERM too
+            report_what_is_there(setup)
+            raise
         finish(setup)
 
 
@@ -141,8 +149,19 @@ def start_ray(settings: Settings, plan: Plan, journal: Journal) -> Iterator[Reco
     return ray_engine.run(settings, plan, journal)
 
 
+def report_what_is_there(setup: Setup) -> None:
+    """Write the report of a run that was stopped. Does nothing for a shard, whose merge writes the report."""
+    from solo_bg.runs.manifest import read_journals
+    from solo_bg.runs.report.write import write_report
+
+    if setup.shard.count > 1:
+        return
+    with suppress(ImageError, SetupError), closing(read_journals(setup.settings.out)) as contents:
+        write_report(setup.settings.out, setup.facts, contents.records())
+
+
 def finish(setup: Setup) -> None:
-    """Write the sorted manifest, or leave that to the merge of the shards; then mark the run as ended.
+    """Write the sorted manifest and the report, or leave that to the merge of the shards; then mark the run as ended.
 
     Raises:
         SetupError: records are missing, because another process has changed the journal.
@@ -150,6 +169,7 @@ def finish(setup: Setup) -> None:
     from solo_bg.runs import manifest, provenance
     from solo_bg.runs.journal import MANIFEST, count_records
     from solo_bg.runs.merge import merge
+    from solo_bg.runs.report.write import write_report
     from solo_bg.runs.run_files import write_run
 
     out, shard, facts = setup.settings.out, setup.shard, setup.facts
@@ -163,7 +183,11 @@ def finish(setup: Setup) -> None:
             f'{out} holds the records of {held} of {facts["inputs"]} inputs, because another process has changed them; '
             'run again with --resume'
         )
-    write_run(out, facts | {'end': provenance.now()}, shard)
+    facts = facts | {'end': provenance.now()}
+    if shard.count == 1:
+        with (out / MANIFEST).open('rb') as lines:
+            write_report(out, facts, lines)
+    write_run(out, facts, shard)
     shard.wait()
     if shard.launched and shard.index == 0:
         _, unfinished = merge(out)

@@ -23,6 +23,7 @@ CHOICES = {
     'format': FORMATS,
     'precision': ('auto', 'fp32', 'bf16', 'fp16'),
     'engine': ('local', 'ray'),
+    'report': ('full', 'light', 'none'),
 }
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(('score_thr', 'min_recall', 'min_iou'), (0, 1)),
@@ -93,6 +94,7 @@ class Settings:
     limit: int | None = None
     resume: bool = False
     overwrite: bool = False
+    report: str = 'full'
     shard: Shard = WHOLE
     engine: str = 'local'
     ray_address: str | None = None

@@ -9,6 +9,7 @@ from dataclasses import asdict, fields
 
 import pytest
 from coco_data import make_dataset
+from report_data import comparable
 
 import solo_bg
 from solo_bg import SetupError, eliminate_folder
@@ -35,7 +36,7 @@ def files(out):
     run = json.loads(found.pop('run.json'))
     lines = [json.loads(line) for line in found['manifest.jsonl'].splitlines()]
     found['manifest.jsonl'] = [line | {'seconds': 0} for line in lines]
-    return found | {'key': run['key'], 'inputs': run['inputs']}
+    return comparable(out, found) | {'key': run['key'], 'inputs': run['inputs']}
 
 
 def test_the_bundled_model_and_the_same_bytes_as_the_command(photos, tmp_path, capfd, caplog):

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from coco_data import make_dataset
 from conftest import CHECKPOINT, CONFIG, ROOT
+from report_data import comparable
 
 from solo_bg import pipeline
 from solo_bg.cli import main as cli
@@ -55,7 +56,7 @@ def state(out):
     assert run['end'] >= run['start']
     files['run.json'] = {key: run[key] for key in run if key not in ('command', 'start', 'end', 'host', 'shards')}
     files['run.json'].pop('workers')
-    return files
+    return comparable(out, files)
 
 
 def main(*words, out):

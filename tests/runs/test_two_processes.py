@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from coco_data import make_dataset
+from report_data import comparable
 
 from solo_bg.cli import main as cli
 from solo_bg.cli.arguments import parse
@@ -73,7 +74,8 @@ def results(out):
     files = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob('*') if path.is_file()}
     del files['run.json']
     lines = [json.loads(line) for line in files['manifest.jsonl'].splitlines()]
-    return files | {'manifest.jsonl': {line['input']: line | {'seconds': 0} for line in lines}}
+    files['manifest.jsonl'] = {line['input']: line | {'seconds': 0} for line in lines}
+    return comparable(out, files)
 
 
 @pytest.fixture
