@@ -186,9 +186,7 @@ def test_an_input_among_the_results_is_not_replaced(data):
     run(data)
     given = str(data / 'out' / index_of(data / 'out')[0]['file'])
     with pytest.raises(SetupError, match='might replace the input'):
-        eliminate_folder(
-            [data / 'images', given], out=data / 'out', source='otsu', styles=['instances'], overwrite=True
-        )
+        eliminate_folder([data / 'images', given], out=data / 'out', source='otsu', styles=['instances'], resume=True)
 
 
 def test_jpeg_has_no_alpha_and_the_plan_estimates_the_size(data, capsys):
@@ -198,3 +196,11 @@ def test_jpeg_has_no_alpha_and_the_plan_estimates_the_size(data, capsys):
     assert cli.main(list(map(str, argv))) == 0
     printed = capsys.readouterr().out
     assert '-> instances/' in printed and '.jsonl' in printed and 'MB' in printed
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same_index(data):
+    pytest.importorskip('ray')
+    run(data, engine='ray')
+    run(data, out='quiet')
+    assert results(data / 'out') == results(data / 'quiet')
