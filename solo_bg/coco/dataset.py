@@ -82,7 +82,14 @@ class Annotations:
                 decisions[fault].append(annotation['id'])
             outlines.append(outline)
         entries, instances = [one.entry for one in outlines], self.instances_of(outlines, size)
-        return Labelled(image, entries, instances, dict(decisions), self.licences.get(image.get('license')))
+        return Labelled(image, entries, instances, dict(decisions), self.licence_of(image))
+
+    def licence_of(self, image: Entry) -> str | None:
+        """The address or the name of an image's licence: from `licenses`, or its own text."""
+        given = image.get('license')
+        if isinstance(given, (int, str)) and given in self.licences:
+            return self.licences[given]
+        return given if isinstance(given, str) else None
 
     def instances_of(self, outlines: list[Outline], size: tuple[int, int]) -> Instances:
         """Boxes and crops: a dense mask for each would take 8 MB in a 4K image."""
