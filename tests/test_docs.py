@@ -165,3 +165,21 @@ def test_the_configs_on_data_sets_build(clone):
 
     variables = run_examples('docs/datasets.md')
     assert all(TRANSFORMS.build({**step, '_scope_': 'mmdet'}) for step in variables['train_pipeline'])
+
+
+def test_the_page_on_banks_has_every_parameter_and_rule_and_its_example_builds(clone):
+    from dataclasses import fields
+
+    import numpy as np
+    from banks import make_bank, noise_crops
+    from mmdet.registry import TRANSFORMS
+
+    from solo_bg.bank.place import Rules
+    from solo_bg.mmdet_plugin.paste_instances import PasteInstances
+
+    described = {name for first, *_ in rows(page('docs/bank.md')) for name in re.findall(r'`(\w+)`', first)}
+    parameters = [one.name for one in inspect.signature(PasteInstances).parameters.values() if one.name != 'rules']
+    assert {*parameters, *(one.name for one in fields(Rules))} <= described
+    make_bank(clone / 'bank', noise_crops(np.random.default_rng(0), [(20, 20)]), classes=['cat'])
+    steps = run_examples('docs/bank.md')['train_pipeline']
+    assert all(TRANSFORMS.build({**step, '_scope_': 'mmdet'}) for step in steps)

@@ -12,8 +12,6 @@ from coco_data import make_dataset
 from solo_bg import SetupError
 from solo_bg.models.mmcv_ops import quiet_imports
 
-sys.path.insert(0, str(ROOT / 'tests/bank'))
-
 with quiet_imports():
     from mmdet.datasets.transforms import CopyPaste
     from mmdet.registry import DATASETS
