@@ -10,7 +10,7 @@ from conftest import ROOT
 import solo_bg
 from solo_bg.cli.arguments import build_parser
 from solo_bg.draw.fills import FILLS, FILLS_WITH_ARGUMENTS
-from solo_bg.draw.styles import STYLES
+from solo_bg.draw.styles import STYLE_NAMES
 from solo_bg.records import MANIFEST_FIELDS
 from solo_bg.sources.base import SourceSettings
 
@@ -101,7 +101,7 @@ def test_every_option_is_described_with_its_default_and_its_choices():
 
 def test_the_options_page_has_every_style_and_every_key_of_the_manifest():
     names = {name for first, *_ in rows(page('docs/options.md')) for name in re.findall(r'`([\w-]+)`', first)}
-    assert not {*STYLES, *MANIFEST_FIELDS} - names
+    assert not {*STYLE_NAMES, *MANIFEST_FIELDS} - names
 
 
 def test_the_page_on_data_sets_has_every_fill():
@@ -165,3 +165,21 @@ def test_the_configs_on_data_sets_build(clone):
 
     variables = run_examples('docs/datasets.md')
     assert all(TRANSFORMS.build({**step, '_scope_': 'mmdet'}) for step in variables['train_pipeline'])
+
+
+def test_the_page_on_banks_has_every_parameter_and_rule_and_its_example_builds(clone):
+    from dataclasses import fields
+
+    import numpy as np
+    from banks import make_bank, noise_crops
+    from mmdet.registry import TRANSFORMS
+
+    from solo_bg.bank.place import Rules
+    from solo_bg.mmdet_plugin.paste_instances import PasteInstances
+
+    described = {name for first, *_ in rows(page('docs/bank.md')) for name in re.findall(r'`(\w+)`', first)}
+    parameters = [one.name for one in inspect.signature(PasteInstances).parameters.values() if one.name != 'rules']
+    assert {*parameters, *(one.name for one in fields(Rules))} <= described
+    make_bank(clone / 'bank', noise_crops(np.random.default_rng(0), [(20, 20)]), classes=['cat'])
+    steps = run_examples('docs/bank.md')['train_pipeline']
+    assert all(TRANSFORMS.build({**step, '_scope_': 'mmdet'}) for step in steps)

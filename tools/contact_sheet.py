@@ -9,17 +9,15 @@ import argparse
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from solo_bg.disk.read import read_image
 from solo_bg.disk.write import write_image
+from solo_bg.draw.sheet import make_sheet, to_height
 from solo_bg.errors import ImageError
 from solo_bg.runs.journal import MANIFEST
 
 COLUMNS = ('original', 'overlay', 'eliminated')
-HEIGHT, GAP = 240, 6
-WHITE = 255
 
 
 def load_rows(out: Path) -> list[list[np.ndarray]]:
@@ -34,26 +32,6 @@ def load_rows(out: Path) -> list[list[np.ndarray]]:
     return rows
 
 
-def to_height(picture: np.ndarray) -> np.ndarray:
-    width = max(1, round(picture.shape[1] * HEIGHT / picture.shape[0]))
-    return cv2.resize(picture, (width, HEIGHT), interpolation=cv2.INTER_AREA)
-
-
-def paste(rows: list[list[np.ndarray]]) -> np.ndarray:
-    """The rows on a white sheet, each column as wide as its widest picture, under the columns' names."""
-    widths = [max(row[column].shape[1] for row in rows) for column in range(len(COLUMNS))]
-    lefts = [GAP + sum(widths[:column]) + GAP * column for column in range(len(COLUMNS))]
-    top = 22
-    sheet = np.full((top + len(rows) * (HEIGHT + GAP), lefts[-1] + widths[-1] + GAP, 3), WHITE, np.uint8)
-    for left, name in zip(lefts, COLUMNS, strict=True):
-        cv2.putText(sheet, name, (left, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
-    for number, row in enumerate(rows):
-        y = top + number * (HEIGHT + GAP)
-        for left, picture in zip(lefts, row, strict=True):
-            sheet[y : y + HEIGHT, left : left + picture.shape[1]] = picture
-    return sheet
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, help='the OUT of a run that wrote overlay and eliminated')
@@ -66,7 +44,7 @@ def main() -> None:
     if not rows:
         parser.error(f'{args.out}/{MANIFEST} lists no image with an overlay and an eliminated picture')
     sheet = args.sheet or args.out / 'contact_sheet.png'
-    write_image(sheet, paste(rows))
+    write_image(sheet, make_sheet(COLUMNS, rows))
     print(f'{len(rows)} images on {sheet}')
 
 

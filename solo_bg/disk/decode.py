@@ -53,6 +53,20 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
     return cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR if pixels.ndim == 2 else cv2.COLOR_RGB2BGR)  # type: ignore
 
 
+def decode_with_alpha(data: bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """The pixels of an image file's bytes with their opacity, uint8 (H, W, 4), BGRA; opaque where the file has none.
+
+    Raises:
+        ImageError: as `decode_image`.
+    """
+    with open_image(data, max_pixels) as image:
+        try:
+            pixels = np.asarray(upright(image).convert('RGBA'))
+        except PILLOW_ERRORS as error:
+            raise ImageError(f'{UNREADABLE} ({image.format}, mode {image.mode}: {in_a_line(error)})') from error
+    return cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA)  # type: ignore
+
+
 def upright(image: Image.Image) -> Image.Image:
     """The image, turned as its orientation asks for.
 

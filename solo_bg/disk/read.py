@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_bg.disk.decode import decode_image
+from solo_bg.disk.decode import decode_image, decode_with_alpha
 from solo_bg.disk.formats import MAX_PIXELS
 from solo_bg.disk.header import HEADER_BYTES, open_header, without_texts
 from solo_bg.errors import ImageError, SetupError
@@ -31,6 +31,14 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """
     try:
         return decode_image(read_bytes(path, max_pixels), max_pixels)
+    except ImageError as error:
+        raise ImageError(f'{path} {error}') from error
+
+
+def read_with_alpha(path: Path, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """The pixels of an image file with their opacity, uint8 (H, W, 4), BGRA. Errors as in `read_image`."""
+    try:
+        return decode_with_alpha(read_bytes(path, max_pixels), max_pixels)
     except ImageError as error:
         raise ImageError(f'{path} {error}') from error
 
