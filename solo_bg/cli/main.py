@@ -13,12 +13,13 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
 
 from solo_bg.cli.arguments import Command, parse
 from solo_bg.cli.report import (
+    FrameLines,
     Tally,
     in_one_line,
     progress,
@@ -28,6 +29,7 @@ from solo_bg.cli.report import (
     show_plan,
     show_summary,
 )
+from solo_bg.disk.pipes import OUTPUT_PIPES
 from solo_bg.errors import ImageError, SetupError, is_fatal
 from solo_bg.runs.settings import Settings
 from solo_bg.runs.shards import launched_shard
@@ -105,6 +107,8 @@ def run(command: Command, settings: Settings) -> int:
     from solo_bg.runs.plan import make_plan
     from solo_bg.runs.run import execute
 
+    if str(settings.out) in OUTPUT_PIPES:
+        return pipe(command, settings)
     plan = make_plan(settings)
     if command.dry_run:
         show_plan(plan.images, make_options(settings))
@@ -112,7 +116,7 @@ def run(command: Command, settings: Settings) -> int:
         return 0
     shard, tally = launched_shard() or settings.shard, Tally()
     total, silent = len(plan.inputs(shard)), command.quiet or shard.index > 0
-    for record in progress(execute(settings, plan), total, silent):
+    for record in progress(execute(settings, plan, None if silent else FrameLines()), total, silent):
         tally.add(record)
     if shard.launched and shard.index == 0:
         show_merged(count_statuses(settings.out), [])
@@ -121,6 +125,20 @@ def run(command: Command, settings: Settings) -> int:
         show_missing(plan, settings)
     show_failures(tally)
     return 1 if tally.failed and not shard.launched else 0  # at 1, torchrun would kill the other processes
+
+
+def pipe(command: Command, settings: Settings) -> int:
+    """`-o y4m:-` and `-o raw:-`: write one video to standard output, and everything else to standard error."""
+    from solo_bg.runs.pipe import stream
+
+    file = sys.stdout.buffer
+    with redirect_stdout(sys.stderr):  # where libraries print while they load a model
+        record = stream(settings, file)
+    if record.note:
+        print(f'eliminate_bg: warning: {record.input} {record.note}', file=sys.stderr)
+    if not command.quiet:
+        print(f'{record.frames} frames, {record.instances} instances', file=sys.stderr)
+    return 0
 
 
 def merge(out: Path) -> int:
