@@ -116,6 +116,8 @@ def run(command: Command, settings: Settings) -> int:
         return 0
     shard, tally = launched_shard() or settings.shard, Tally()
     total, silent = len(plan.inputs(shard)), command.quiet or shard.index > 0
+    if settings.frames and any(image.is_video for image in plan.images):
+        total = 0  # the number of frames is not known
     for record in progress(execute(settings, plan, None if silent else FrameLines()), total, silent):
         tally.add(record)
     if shard.launched and shard.index == 0:

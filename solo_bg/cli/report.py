@@ -82,7 +82,10 @@ def show_plan(images: Sequence[ImageFile], options: Options) -> None:
 
 
 def progress(records: Iterable[Record], total: int, quiet: bool) -> Iterator[Record]:
-    """Pass the records on, and show progress: a bar on a terminal, otherwise a line every ten seconds."""
+    """Pass the records on, and show progress: a bar on a terminal, otherwise a line every ten seconds.
+
+    `total`: how many there will be; 0 if that is not known.
+    """
     if quiet:
         yield from records
     elif sys.stderr.isatty():
@@ -98,7 +101,7 @@ def show_bar(records: Iterable[Record], total: int) -> Iterator[Record]:
     rate = TextColumn('{task.fields[rate]:.1f} images/s')
     columns = BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task, start = bar.add_task('', total=total, rate=0.0), time.perf_counter()
+        task, start = bar.add_task('', total=total or None, rate=0.0), time.perf_counter()
         for number, record in enumerate(records, 1):
             bar.update(task, completed=number, rate=number / (time.perf_counter() - start))
             yield record
@@ -110,7 +113,8 @@ def show_lines(records: Iterable[Record], total: int, every: float = 10.0) -> It
         now = time.perf_counter()
         if now - shown > every or number == total:
             shown = now
-            print(f'{number}/{total} images, {number / (now - start):.1f} images/s', file=sys.stderr, flush=True)
+            of_all = f'/{total}' if total else ''
+            print(f'{number}{of_all} images, {number / (now - start):.1f} images/s', file=sys.stderr, flush=True)
         yield record
 
 

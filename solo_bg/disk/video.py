@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import av
     from av.container import InputContainer
 
+MATROSKA_LENGTH = re.compile(r'(\d+):(\d+):(\d+(?:\.\d+)?)')
 DEFAULT_RATE = Fraction(25)  # frames a second, where a video does not say
 
 
@@ -149,6 +151,9 @@ class Video:
         """Seconds that the pictures last, as the file says; 0 if it does not say."""
         if self.stream.duration:
             return self.stream.duration * self.time_base
+        if tag := MATROSKA_LENGTH.fullmatch(self.stream.metadata.get('DURATION', '')):
+            hours, minutes, seconds = map(Fraction, tag.groups())
+            return 3600 * hours + 60 * minutes + seconds
         alone = len(self.container.streams) == 1
         return Fraction(self.container.duration or 0, 1_000_000) if alone else Fraction(0)
 
