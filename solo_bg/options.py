@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from solo_bg.disk.formats import MAX_PIXELS
+from solo_bg.disk.formats import CRF, MAX_PIXELS
 from solo_bg.draw.backgrounds import zero
 from solo_bg.draw.styles import ALPHA_STYLES, MASK_STYLES, PART_STYLES
+
+VIDEO_FORMATS = {'cutout': 'webm', 'labels': 'mkv'}  # styles that an MP4 cannot hold: alpha, and 16 bits
 
 if TYPE_CHECKING:
     from solo_bg.draw.fills import Fill
@@ -30,6 +32,10 @@ class Options:
         workers: threads that read, compose and write.
         max_pixels: larger images are errors.
         thumbnails: write a thumbnail of each image too, for the report (see `solo_bg.draw.thumbnails`).
+        frames: of a video, write every n-th frame as a picture; None: write videos.
+        smooth: number of frames over which masks are steadied; 1: each frame is taken by itself.
+        crf: quality of videos, from 0 (lossless) to 51.
+        annotate: list the predictions for annotations.json.
     """
 
     out: Path
@@ -53,6 +59,10 @@ class Options:
     format: str = 'png'
     quality: int = 95
     thumbnails: bool = False
+    frames: int | None = None
+    smooth: int = 1
+    crf: int = CRF
+    annotate: bool = True
 
     def output(self, key: str, name: str) -> str:
         """The path of one file, relative to `out`.
@@ -70,3 +80,7 @@ class Options:
         """The file format of a style's pictures."""
         lossy_alpha = style in ALPHA_STYLES and self.format == 'jpg'
         return 'png' if style in MASK_STYLES or lossy_alpha else self.format
+
+    def video_output(self, style: str, name: str) -> str:
+        """The path of one video, relative to `out`."""
+        return f'{style}/{name}.{VIDEO_FORMATS.get(style, "mp4")}'

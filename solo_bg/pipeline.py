@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -39,6 +40,8 @@ from solo_bg.records import EarlierResults, Record, error_record
 from solo_bg.sources.base import InputImage, Source
 from solo_bg.workers import ahead, map_in_batches, single_threaded_pool
 
+T = TypeVar('T')
+R = TypeVar('R')
 MAX_AHEAD = 8  # images, besides a batch, that may wait on either side of the model
 WINDOW = 4  # number of batches in which images of the same shape are looked for
 
@@ -98,7 +101,8 @@ class Choice:
 class Composed:
     """The pictures of an image, on the host, by their keys in `Record.outputs`; and its record so far.
 
-    `rows` are the rows of the indexes, by style, for styles of several pictures. `thumbnail` is for the report, if wanted.
+    `rows` are the rows of the indexes, by style, for styles of several pictures. `thumbnail` is for the report, where
+    it shows pictures.
     """
 
     job: Job
@@ -132,13 +136,34 @@ def run(
         RuntimeError: the device is lost, so that no further image can be processed.
     """
     jobs = (Job(image, name) for image, name in zip(images, names or output_names(images), strict=True))
+    yield from stages(
+        jobs,
+        source,
+        options,
+        first=lambda job: load(job, source, options, labels, earlier),
+        last=lambda item: write(compose(item, options), options, earlier),
+    )
+
+
+def stages(
+    items: Iterable[T],
+    source: Source,
+    options: Options,
+    first: Callable[[T], Loaded | Record],
+    last: Callable[[Segmented | Record], R],
+    between: Callable[[Iterator[Segmented | Record]], Iterator[Segmented | Record]] = iter,
+) -> Iterator[R]:
+    """Send items through the stages, in order: `first` loads and `last` composes, both in worker threads.
+
+    `between` gets the segmented images one after another, in the calling thread.
+    """
     size = options.batch_size
     depth = min(options.workers, MAX_AHEAD) + size
     window = size if size == 1 else WINDOW * size
     with single_threaded_pool(options.workers) as pool:
-        loaded = ahead(pool, lambda job: load(job, source, options, labels, earlier), jobs, depth)
+        loaded = ahead(pool, first, items, depth)
         segmented = map_in_batches(lambda batch: segment(batch, source), loaded, size, batch_shape, window)
-        yield from ahead(pool, lambda item: write(compose(item, options), options, earlier), segmented, depth)
+        yield from ahead(pool, last, between(segmented), depth)
 
 
 def load(
@@ -153,13 +178,20 @@ def load(
             made = find_made(earlier, job, key, options)
             if made and (not options.thumbnails or add_thumbnail(job, data, made, options)):
                 return made
-        pixels, shown = decode_image(data, options.max_pixels), job.image.shown
-        annotated = labels(shown, (pixels.shape[0], pixels.shape[1])) if labels else None
-        image = source.prepare(InputImage(job.name, shown, pixels, annotated=annotated))
-        shape = source.batch_shape(image)
-        hash(shape)
+        return prepare(job, key, decode_image(data, options.max_pixels), source, labels, start)
     except Exception as error:
         return failed(job, key, error, start)
+
+
+def prepare(
+    job: Job, key: str, pixels: NDArray[np.uint8], source: Source, labels: Labels | None, start: float
+) -> Loaded:
+    """Look up an image's annotations, and preprocess it. `start`: when work on it began."""
+    shown = job.image.shown
+    annotated = labels(shown, (pixels.shape[0], pixels.shape[1])) if labels else None
+    image = source.prepare(InputImage(job.name, shown, pixels, annotated=annotated))
+    shape = source.batch_shape(image)
+    hash(shape)
     return Loaded(job, key, image, shape, time.perf_counter() - start)
 
 
@@ -263,9 +295,7 @@ def compose_here(item: Segmented, options: Options) -> Composed:
 def choose(item: Segmented, options: Options) -> Choice:
     """Select instances by score and class, and reconcile them with the image's annotations."""
     instances, annotated = item.instances, item.image.annotated
-    known = instances.class_names or instances.names
-    classes = None if options.classes is None else [name for name in options.classes if name in known]
-    keep = instances.select(options.score_thr, classes)
+    keep = keep_chosen(instances, options)
     if annotated:
         rules = options.missed, options.min_recall, options.classes, options.dilate
         carried = carry_over(keep, annotated, *rules)
@@ -275,11 +305,18 @@ def choose(item: Segmented, options: Options) -> Choice:
     else:
         keep, colours = refine(item, keep, options)
         height, width = instances.size
-        written = 'eliminated' in options.styles  # else annotations.json is not
+        written = options.annotate and 'eliminated' in options.styles  # else annotations.json is not
         found = predictions(keep, options.segmentation) if written else []
         choice = Choice(keep, {'height': height, 'width': width}, found)
     keep = keep.sort_by_area() if options.sort_by_density else keep
     return replace(choice, instances=keep.grow(options.dilate), colours=colours)
+
+
+def keep_chosen(instances: Instances, options: Options) -> Instances:
+    """Those of the score and the classes that `options` ask for."""
+    known = instances.class_names or instances.names
+    classes = None if options.classes is None else [name for name in options.classes if name in known]
+    return instances.select(options.score_thr, classes)
 
 
 def refine(item: Segmented, keep: Instances, options: Options) -> tuple[Instances, torch.Tensor | None]:

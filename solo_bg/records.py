@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from solo_bg.disk.formats import VIDEO_SUFFIXES
 from solo_bg.errors import ImageError, ran_out_of_memory
+
+FRAME = '#'  # between the name of a video and the number of a frame
 
 
 @dataclass(frozen=True)
@@ -16,7 +19,7 @@ class Record:
     """What the pipeline did with one input: a line of the manifest.
 
     Attributes:
-        input: INPUT joined with the path below it.
+        input: INPUT joined with the path below it; for a frame of a video followed by `#` and its number.
         status: `ok`, `empty` (no instance was kept), `rejected` (the masks agree too little with the annotations),
             `unlabelled` (the image is not in the annotations), `missing` (the image is in the annotations only; see
             `--strict`) or `error`.
@@ -35,6 +38,8 @@ class Record:
             segmentation cannot be used.
         fill: name of the fill that `--mix` drew, else None.
         restored: share of the annotated pixels that `--missed keep` added to the foreground.
+        frames: number of frames of a video; None for an image and for a frame.
+        note: what of a video could not be read, else None.
         key: SHA-256 of the input and of everything else that the pictures depend on. While it stays the same, the
             pictures need not be made again.
         carried: for annotations.json, not in the manifest: the entry of the image, and those of its annotations.
@@ -54,6 +59,8 @@ class Record:
     decisions: dict[str, list[Any]] = field(default_factory=dict)
     fill: str | None = None
     restored: float | None = None
+    frames: int | None = None
+    note: str | None = None
     key: str = ''
     carried: tuple[dict[str, Any], list[dict[str, Any]]] | None = None
     before: bool = False
@@ -64,7 +71,13 @@ class Record:
         return {name: facts[name] for name in MANIFEST_FIELDS if name not in OPTIONAL_FIELDS or facts[name] is not None}
 
 
-OPTIONAL_FIELDS = ('traceback', 'fill', 'restored')  # left out of a line where they are None
+def input_of(name: str) -> str:
+    """The input that a record of this name is about: a frame `clip.mp4#000012` is one of `clip.mp4`."""
+    video, _, number = name.rpartition(FRAME)
+    return video if number.isdecimal() and video.lower().endswith((*VIDEO_SUFFIXES, ':-')) else name
+
+
+OPTIONAL_FIELDS = ('traceback', 'fill', 'restored', 'frames', 'note')  # left out of a line where they are None
 MANIFEST_FIELDS = [one.name for one in fields(Record) if one.name not in ('carried', 'before')]
 
 
@@ -98,7 +111,11 @@ class EarlierResults:
 
     def key(self, data: bytes) -> str:
         """The key of an input that consists of these bytes."""
-        return hashlib.sha256(f'{self.run_key} {hashlib.sha256(data).hexdigest()}'.encode()).hexdigest()
+        return self.key_of(hashlib.sha256(data).hexdigest())
+
+    def key_of(self, digest: str) -> str:
+        """The key of an input with this SHA-256."""
+        return hashlib.sha256(f'{self.run_key} {digest}'.encode()).hexdigest()
 
     def find(self, name: str, key: str) -> Record | None:
         """The record of this input, if its key is the same. Errors have no such record."""

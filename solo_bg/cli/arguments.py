@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from solo_bg import bundled
-from solo_bg.cli.values import count, device, fill, fraction, mix, names, percent, shard, take_pairs, whole
-from solo_bg.disk.formats import FORMATS, MAX_PIXELS, SUFFIXES
+from solo_bg.cli.values import count, device, fill, fraction, frames, mix, names, percent, shard, take_pairs, whole
+from solo_bg.disk.formats import CRF, FORMATS, MAX_PIXELS, SUFFIXES, VIDEO_SUFFIXES
+from solo_bg.disk.pipes import is_pipe
 from solo_bg.draw.fills import FILLS, FILLS_WITH_ARGUMENTS
 from solo_bg.draw.refine import REFINERS
 from solo_bg.draw.styles import STYLE_NAMES
@@ -26,6 +27,7 @@ EXAMPLES = """\
 examples:
   eliminate_bg                                            run the bundled model on the bundled images
   eliminate_bg photos/                                    run the bundled model on your images
+  eliminate_bg clip.mp4                                   and on a video
   eliminate_bg solo_r50_fpn_1x_coco auto photos/          a model of mmdet's by name, its weights downloaded
   eliminate_bg CONFIG.py WEIGHTS.pth train2017/ --ann instances_train2017.json -o out
                                                           a COCO data set in, a data set out
@@ -92,9 +94,9 @@ def split_paths(paths: Sequence[str], source: str | None) -> tuple[str, str, lis
 
 
 def is_input(path: str) -> bool:
-    """Whether a path names images: an image file or a folder that exists, or @list.txt. A CONFIG is none of these."""
-    is_image = os.path.splitext(path)[1].lower() in SUFFIXES and os.path.isfile(path)
-    return path.startswith('@') or os.path.isdir(path) or is_image
+    """Whether a path names inputs, and is no CONFIG: an image, a video or a folder that exists, @list.txt or a pipe."""
+    is_file = os.path.splitext(path)[1].lower() in SUFFIXES | VIDEO_SUFFIXES and os.path.isfile(path)
+    return path.startswith('@') or os.path.isdir(path) or is_file or is_pipe(path)
 
 
 def from_here(path: Path) -> str:
@@ -134,7 +136,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs='*',
         metavar='CONFIG CHECKPOINT INPUT...',
         help="mmdet config (Python code: use only configs you trust) or a model's name; its weights, or `auto` "
-        '(default: the bundled model); image files, folders, or @list.txt with one path a line',
+        '(default: the bundled model); images, videos, folders, or @list.txt with one path a line',
     )
     add_choices(parser.add_argument_group('instances to keep').add_argument)
     add_outputs(parser.add_argument_group('results').add_argument)
@@ -158,7 +160,8 @@ def add_choices(option: Callable[..., argparse.Action]) -> None:
 
 
 def add_outputs(option: Callable[..., argparse.Action]) -> None:
-    option('-o', '--out', type=Path, default=Path('out'), metavar='DIR', help='folder of the results (default: out)')
+    outs = 'folder of the results, or y4m:- or raw:- for standard output (default: out)'
+    option('-o', '--out', type=Path, default=Path('out'), metavar='DIR', help=outs)
     styles = f'pictures to write: {", ".join(STYLE_NAMES)} (default: eliminated,overlay)'
     option('--styles', type=names, default=['eliminated', 'overlay'], metavar='A,B', help=styles)
     formats = (
@@ -167,6 +170,12 @@ def add_outputs(option: Callable[..., argparse.Action]) -> None:
     )
     option('--format', type=format_name, choices=FORMATS, metavar='F', default='png', help=formats)
     option('--quality', type=percent, default=95, metavar='N', help='JPEG quality, 1 to 100 (default: 95)')
+    pictures = 'frames of a video to write as pictures: all, or every:N for every N-th frame (default: write videos)'
+    option('--frames', type=frames, metavar='WHICH', help=pictures)
+    steady = 'number of video frames over which masks are steadied; odd, such as 5 (default: 1, not steadied)'
+    option('--smooth', type=count, default=1, metavar='N', help=steady)
+    quality = f'quality of videos, 0 (lossless) to 51 (default: {CRF})'
+    option('--crf', type=whole, default=CRF, metavar='N', help=quality)
     fills = f'fill of the background: {", ".join((*FILLS, *FILLS_WITH_ARGUMENTS))} (default: zero)'
     option('--fill', type=fill, metavar='F', help=fills)
     mixes = 'choose a fill at random for each image, by weight, for example zero:0.5,noise:0.5'

@@ -13,7 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from solo_bg.cli.arguments import Command, parse
 from solo_bg.cli.report import (
+    FrameLines,
     Tally,
     in_one_line,
     progress,
@@ -31,6 +32,7 @@ from solo_bg.cli.report import (
     show_sample,
     show_summary,
 )
+from solo_bg.disk.pipes import OUTPUT_PIPES
 from solo_bg.errors import ImageError, SetupError, is_fatal
 from solo_bg.runs.settings import Settings
 from solo_bg.runs.shards import launched_shard
@@ -111,6 +113,8 @@ def run(command: Command, settings: Settings) -> int:
     from solo_bg.runs.plan import make_plan
     from solo_bg.runs.run import execute
 
+    if str(settings.out) in OUTPUT_PIPES:
+        return pipe(command, settings)
     plan = make_plan(replace(settings, limit=None) if command.sample else settings)
     if command.dry_run:
         show_plan(plan.images, make_options(settings))
@@ -118,7 +122,9 @@ def run(command: Command, settings: Settings) -> int:
         return draw_sample(command, settings, plan) if command.sample else 0
     shard, tally = launched_shard() or settings.shard, Tally()
     total, silent = len(plan.inputs(shard)), command.quiet or shard.index > 0
-    for record in progress(execute(settings, plan), total, silent):
+    if settings.frames and any(image.is_video for image in plan.images):
+        total = 0  # the number of frames is not known
+    for record in progress(execute(settings, plan, None if silent else FrameLines()), total, silent):
         tally.add(record)
     if shard.launched and shard.index == 0:
         show_merged(count_statuses(settings.out), [])
@@ -141,6 +147,20 @@ def draw_sample(command: Command, settings: Settings, plan: Plan) -> int:
     show_sample(expected, settings.out)
     show_failures(tally)
     return 1 if tally.failed else 0
+
+
+def pipe(command: Command, settings: Settings) -> int:
+    """`-o y4m:-` and `-o raw:-`: write one video to standard output, and everything else to standard error."""
+    from solo_bg.runs.pipe import stream
+
+    file = sys.stdout.buffer
+    with redirect_stdout(sys.stderr):  # where libraries print while they load a model
+        record = stream(settings, file)
+    if record.note:
+        print(f'eliminate_bg: warning: {record.input} {record.note}', file=sys.stderr)
+    if not command.quiet:
+        print(f'{record.frames} frames, {record.instances} instances', file=sys.stderr)
+    return 0
 
 
 def merge(out: Path) -> int:

@@ -39,12 +39,17 @@ class Tally:
         self.decided: Counter[str] = Counter()
         self.instances = self.before = 0
         self.reasons: list[str] = []
+        self.notes: list[str] = []
 
     @property
     def failed(self) -> int:
         return self.statuses['error'] + self.statuses['missing']
 
     def add(self, record: Record) -> None:
+        if record.note:
+            self.notes.append(f'{record.input} {record.note}')
+        if record.frames is not None and record.status != 'error' and not record.outputs:
+            return  # its frames have records of their own
         self.statuses[record.status] += 1
         self.before += record.before
         if record.outputs:
@@ -60,14 +65,23 @@ def show_plan(images: Sequence[ImageFile], options: Options) -> None:
     from solo_bg.disk.read import image_size
 
     for image, name in list(zip(images, output_names(images), strict=True))[:10]:
-        outputs = ', '.join(options.output(style, name) for style in options.styles)
+        if image.is_video and options.frames:
+            outputs = ', '.join(options.output(style, f'{name}/000000') for style in options.styles) + ', ...'
+        elif image.is_video:
+            outputs = ', '.join(options.video_output(style, name) for style in options.styles)
+        else:
+            outputs = ', '.join(options.output(style, name) for style in options.styles)
         print(in_one_line(f'{image.shown} -> {outputs}'))
     if len(images) > 10:
         print(f'... and {len(images) - 10} more')
+    videos = [image for image in images if image.is_video]
+    images = [image for image in images if not image.is_video]
     sizes = [image_size(image.path) for image in images]
     pixels = sum(width * height for width, height in filter(None, sizes))
     estimate = sum(pixels * BYTES_A_PIXEL[style][f'.{options.suffix(style)}'] for style in options.styles)
     print(f'{len(images)} images ({sizes.count(None)} unreadable), {pixels / 1e6:.1f} million pixels')
+    if videos:
+        print(f'{len(videos)} {"video" if len(videos) == 1 else "videos"}, not counted in the estimate')
     print(f'about {estimate / 1e6:.1f} MB in {options.out}, if a third of each image is foreground')
 
 
@@ -79,7 +93,10 @@ def show_sample(expected: Expected, out: Path) -> None:
 
 
 def progress(records: Iterable[Record], total: int, quiet: bool) -> Iterator[Record]:
-    """Pass the records on, and show progress: a bar on a terminal, otherwise a line every ten seconds."""
+    """Pass the records on, and show progress: a bar on a terminal, otherwise a line every ten seconds.
+
+    `total`: how many there will be; 0 if that is not known.
+    """
     if quiet:
         yield from records
     elif sys.stderr.isatty():
@@ -95,7 +112,7 @@ def show_bar(records: Iterable[Record], total: int) -> Iterator[Record]:
     rate = TextColumn('{task.fields[rate]:.1f} images/s')
     columns = BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task, start = bar.add_task('', total=total, rate=0.0), time.perf_counter()
+        task, start = bar.add_task('', total=total or None, rate=0.0), time.perf_counter()
         for number, record in enumerate(records, 1):
             bar.update(task, completed=number, rate=number / (time.perf_counter() - start))
             yield record
@@ -107,8 +124,26 @@ def show_lines(records: Iterable[Record], total: int, every: float = 10.0) -> It
         now = time.perf_counter()
         if now - shown > every or number == total:
             shown = now
-            print(f'{number}/{total} images, {number / (now - start):.1f} images/s', file=sys.stderr, flush=True)
+            of_all = f'/{total}' if total else ''
+            print(f'{number}{of_all} images, {number / (now - start):.1f} images/s', file=sys.stderr, flush=True)
         yield record
+
+
+class FrameLines:
+    """Prints how far a video is, every ten seconds."""
+
+    def __init__(self, every: float = 10.0) -> None:
+        self.every, self.video = every, ''
+        self.start = self.shown = 0.0
+
+    def __call__(self, video: str, done: int, total: int) -> None:
+        now = time.perf_counter()
+        if video != self.video:
+            self.video, self.start, self.shown = video, now, now
+        if now - self.shown > self.every:
+            self.shown = now
+            rate, of_all = done / (now - self.start), f'/{total}' if total else ''
+            print(f'{in_one_line(video)}: {done}{of_all} frames, {rate:.1f} frames/s', file=sys.stderr, flush=True)
 
 
 def show_summary(tally: Tally, out: Path) -> None:
@@ -143,7 +178,12 @@ def show_merged(statuses: Mapping[str, int], unfinished: Sequence[str]) -> None:
 
 
 def show_failures(tally: Tally) -> None:
-    """Print the first few failures."""
+    """Print what of videos could not be read, and the first few failures."""
+    for note in tally.notes[:REASONS_SHOWN]:
+        print(f'eliminate_bg: warning: {in_one_line(note)}', file=sys.stderr)
+    if len(tally.notes) > REASONS_SHOWN:
+        more = len(tally.notes) - REASONS_SHOWN
+        print(f'eliminate_bg: warning: {more} more videos are damaged; the manifest has all', file=sys.stderr)
     for reason in tally.reasons:
         print(f'eliminate_bg: {in_one_line(reason)}', file=sys.stderr)
     if tally.failed > len(tally.reasons):

@@ -100,6 +100,14 @@ def percent(text: str) -> int:
     return value
 
 
+def frames(text: str) -> int:
+    """`every:10` -> 10, `all` -> 1."""
+    match = re.fullmatch(r'all|every:(\d+)', text)
+    if not match or match[1] == '0':
+        raise argparse.ArgumentTypeError(f'expected all, or every:N such as every:10, got {text!r}')
+    return int(match[1] or 1)
+
+
 def names(text: str) -> list[str]:
     given = dict.fromkeys(part.strip() for part in text.split(',') if part.strip())
     if not given:

@@ -26,9 +26,15 @@ def pseudo_labels(class_names: Sequence[str]) -> Entry:
 def number(
     images: Iterable[tuple[Entry, Sequence[Entry]]], categories: Sequence[Any]
 ) -> Iterator[tuple[Entry, list[Entry]]]:
-    """Give ids to images and their predictions, from 1 in the order given; `categories` holds the id of each label."""
-    ids = count(1)
+    """Give ids to images and their predictions, from 1 in the order given; `categories` holds the id of each label.
+
+    The frames of a video, whose entries name it as `video`, get its id as `video_id`; see `list_videos`.
+    """
+    ids, videos = count(1), dict[str, int]()
     for image_id, (image, found) in enumerate(images, 1):
+        if name := image.get('video'):
+            kept = {key: value for key, value in image.items() if key != 'video'}
+            image = {**kept, 'video_id': videos.setdefault(name, len(videos) + 1)}
         yield (
             {'id': image_id, **image},
             [
@@ -36,6 +42,12 @@ def number(
                 for one in found
             ],
         )
+
+
+def list_videos(images: Iterable[Entry]) -> list[Entry]:
+    """The entries of `videos`, for images in the order in which `number` gets them."""
+    names = dict.fromkeys(image['video'] for image in images if 'video' in image)
+    return [{'id': video_id, 'name': name} for video_id, name in enumerate(names, 1)]
 
 
 def predictions(instances: Instances, segmentation: str = 'rle') -> list[Entry]:
@@ -46,13 +58,15 @@ def predictions(instances: Instances, segmentation: str = 'rle') -> list[Entry]:
     """
     entries = []
     labels, scores = instances.labels.tolist(), instances.scores.tolist()
+    tracks = instances.tracks or [None] * len(instances)
     outlines: Iterable[Any] = polygons(instances) if segmentation == 'polygon' else [None] * len(instances)
-    columns = runs_of(instances), outlines, instances.host_boxes, labels, scores
-    for runs, outline, (x0, y0, x1, y1), label, score in zip(*columns, strict=True):
+    columns = runs_of(instances), outlines, instances.host_boxes, labels, scores, tracks
+    for runs, outline, (x0, y0, x1, y1), label, score, track in zip(*columns, strict=True):
         if area := int(runs[1::2].sum()):
             shape = outline or as_segmentation(runs, instances.size)
             entry = {'category_id': label, 'segmentation': shape, 'area': area, 'iscrowd': 0}
-            entries.append({**entry, 'bbox': [x0, y0, x1 - x0, y1 - y0], 'score': score})
+            entry |= {'bbox': [x0, y0, x1 - x0, y1 - y0], 'score': score}
+            entries.append(entry if track is None else {**entry, 'instance_id': track + 1})
     return entries
 
 

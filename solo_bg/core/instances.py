@@ -34,6 +34,8 @@ class Instances:
         size: height and width of the image.
         alpha: uint8 (H, W), the opacity of the foreground, or None. `with_alpha` sets it. `union` is `alpha > 127`.
         margin: how many pixels `foreground` reaches beyond `union`. `grow` sets it.
+        tracks: for the frames of a video, the number of each instance, the same in every frame; or None. `tracked`
+            sets it.
         host_labels: `labels` as numbers.
 
     Raises:
@@ -104,6 +106,7 @@ class Instances:
         self.size = (int(size[0]), int(size[1]))
         self.alpha: Tensor | None = None
         self.margin = 0
+        self.tracks: list[int] | None = None
         return host_boxes
 
     def __len__(self) -> int:
@@ -214,6 +217,7 @@ class Instances:
             host_labels=[self.host_labels[row] for row in rows],
             host_boxes=[self.host_boxes[row] for row in rows],
             _host_scores=self._host_scores[chosen],
+            tracks=None if self.tracks is None else [self.tracks[row] for row in rows],
         )
         if some.alpha is not None and len(set(rows)) < len(self):
             some.alpha = some.alpha * some.union
@@ -223,7 +227,7 @@ class Instances:
         """Instances with these attributes, not checked again; the class names, size, alpha and margin stay."""
         other = Instances.__new__(Instances)
         kept = {name: getattr(self, name) for name in ('class_names', 'size', 'alpha', 'margin')}
-        other.__dict__.update({**kept, '_dense': None, **changed})
+        other.__dict__.update({**kept, '_dense': None, 'tracks': None, **changed})
         return other
 
     def join(self, other: Instances) -> Instances:
@@ -278,6 +282,14 @@ class Instances:
         renamed.class_names = tuple(class_names)
         return renamed
 
+    def tracked(self, tracks: Sequence[int]) -> Instances:
+        """The same instances with these numbers, which tell instances of one video apart. ValueError: not one each."""
+        if len(tracks) != len(self):
+            raise ValueError(f'{len(tracks)} numbers given for {len(self)} instances')
+        numbered = copy.copy(self)
+        numbered.tracks = list(tracks)
+        return numbered
+
     def opacity(self) -> Tensor:
         """uint8 (H, W): `alpha`, or 255 on the union where there is no alpha."""
         return self.union.to(torch.uint8) * 255 if self.alpha is None else self.alpha
@@ -311,7 +323,7 @@ class Instances:
         gained = mask_ops.nearest_owner(self.owner_map).where(union & ~self.union, -1)
         masks = torch.stack([mask & union | (gained == index) for index, mask in enumerate(self.masks)])
         fitted = Instances(masks, self.labels, self.scores, self.class_names)
-        fitted.margin = self.margin
+        fitted.margin, fitted.tracks = self.margin, self.tracks
         return fitted
 
     def select(self, score_thr: float = 0.0, classes: Iterable[str] | None = None) -> Instances:
@@ -344,4 +356,5 @@ class Instances:
             host_labels=self.host_labels,
             host_boxes=self.host_boxes,
             _host_scores=self._host_scores,
+            tracks=self.tracks,
         )

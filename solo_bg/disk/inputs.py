@@ -1,4 +1,4 @@
-"""List the images that the INPUTs name. Looks into folders; opens no image."""
+"""List the images and videos that the INPUTs name. Looks into folders; opens no image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from solo_bg.disk.expand import expand
-from solo_bg.disk.formats import OPTIONAL_SUFFIXES, SUFFIXES
+from solo_bg.disk.formats import OPTIONAL_SUFFIXES, SUFFIXES, VIDEO_SUFFIXES
+from solo_bg.disk.pipes import is_pipe
 
 # a folder with one of each holds results of a run, or of a shard of one
 RUN_FILE = re.compile(r'run(-\d+-of-\d+)?\.json')
@@ -21,10 +22,10 @@ MANIFEST_FILE = re.compile(r'manifest(-\d+-of-\d+)?\.jsonl')
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One input.
+    """One input: an image or a video.
 
     Attributes:
-        path: where it is.
+        path: where it is; for a pipe, the text that names it.
         shown: INPUT joined with the path below it, with `/` between the parts; the manifest's name for the image.
         below: its path below INPUT; the file's own name if INPUT is the file.
         root: the folder that `below` starts from.
@@ -35,14 +36,24 @@ class ImageFile:
     below: PurePosixPath
     root: Path
 
+    @property
+    def is_pipe(self) -> bool:
+        """Whether its frames come from standard input."""
+        return is_pipe(str(self.path))
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video: known by its suffix."""
+        return self.path.suffix.lower() in VIDEO_SUFFIXES or self.is_pipe
+
 
 @dataclass(frozen=True)
 class Listing:
     """What was found for the inputs.
 
     Attributes:
-        images: each image once, ordered by `shown`. A file that was given by name is among them even if it does not
-            exist: reading it reports the error.
+        images: each image and each video once, ordered by `shown`. A file that was given by name is among them even if
+            it does not exist: reading it reports the error.
         left_out: paths of files in folders that are not read, for lack of a suffix of an image.
         results: folders in which pictures of earlier runs were passed over.
     """
@@ -97,21 +108,23 @@ def readable_suffixes() -> frozenset[str]:
         found.add('.avif')
     if find_spec('pillow_heif'):
         found |= {'.heic', '.heif'}
+    if find_spec('av'):
+        found |= VIDEO_SUFFIXES
     return frozenset(found)
 
 
 def list_images(inputs: Iterable[str], skip: Collection[str] = ()) -> list[ImageFile]:
-    """The images of `find_images`."""
-    return find_images(inputs, skip).images
+    """The images of `find_images`, without the videos."""
+    return [image for image in find_images(inputs, skip).images if not image.is_video]
 
 
 def find_images(inputs: Iterable[str], skip: Collection[str] = (), results: Collection[str] = ()) -> Listing:
-    """Every image that the inputs name.
+    """Every image and every video that the inputs name.
 
     Args:
         inputs: files (tried whatever their suffix), folders (with all their sub-folders; files of `readable_suffixes`
             in any case), patterns such as `*.jpg`, `@list.txt` (a file with one path a line) and `-` (such a list from
-            standard input).
+            standard input); or frames from a pipe (see `solo_bg.disk.pipes`).
         skip: absolute paths of folders that are not entered.
         results: names of sub-folders that are not entered where the files of a run lie beside them.
 
@@ -121,6 +134,9 @@ def find_images(inputs: Iterable[str], skip: Collection[str] = (), results: Coll
     listing = Listing()
     found: dict[str, ImageFile] = {}
     for given in expand(inputs):
+        if is_pipe(given):
+            found[given] = ImageFile(Path(given), given, PurePosixPath('stdin'), Path())
+            continue
         given_path = Path(given)
         is_folder = os.path.isdir(given)
         root = given_path if is_folder else given_path.parent
@@ -134,7 +150,7 @@ def find_images(inputs: Iterable[str], skip: Collection[str] = (), results: Coll
 
 
 def walk(folder: Path, skip: Collection[str], results: Collection[str], listing: Listing) -> Iterator[Path]:
-    """Image files below a folder, and the sub-folders that cannot be entered: reading those reports it.
+    """Images and videos below a folder, and the sub-folders that cannot be entered: reading those reports it.
 
     Links to folders are followed, and each folder is entered once, by the first of its paths in order of names. What
     is left out is added to `listing`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-VIDEO = 'a video; expected an image (extract its frames first)'
+VIDEO = 'a video; give its name a suffix such as .mp4 or .mkv, by which videos are known'
 ARCHIVE = 'an archive; expected an image (unpack it first)'
 # (offset, bytes that a file has there, what the file is)
 SIGNATURES = (

@@ -25,7 +25,22 @@ def thumbnail_path(name: str) -> str:
 
 
 def output_names(images: Sequence[ImageFile]) -> list[str]:
-    """A different name for each image, relative to a style's folder and without a suffix.
+    """A different name for each input, relative to a style's folder and without a suffix.
+
+    Images and videos are named apart from each other, because their results have other suffixes. A video whose name is
+    a folder of images' results keeps its suffix: its frames may need a folder of that name.
+    """
+    named: dict[ImageFile, str] = {}
+    for is_video in (False, True):
+        of_kind = [image for image in images if image.is_video == is_video]
+        folders = {fold(parent.as_posix()) for name in named.values() for parent in PurePosixPath(name).parents}
+        for image, name in zip(of_kind, names_of_a_kind(of_kind), strict=True):
+            named[image] = name if fold(name) not in folders else name + image.path.suffix
+    return [named[image] for image in images]
+
+
+def names_of_a_kind(images: Sequence[ImageFile]) -> list[str]:
+    """A different name for each image.
 
     The names depend on the whole list, but not on its order. A name is the path below INPUT without its suffix. Where
     two INPUTs have the same path below them, the name of the INPUT's last folder goes before it. Names that are equal

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import stat
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -133,8 +134,18 @@ def read_json(path: Path) -> Any:
 
 def digest(path: Path, algorithm: str = 'sha256') -> str:
     """The checksum of a file, in hexadecimal: SHA-256, or what hashlib calls `algorithm`."""
-    hasher = hashlib.new(algorithm, usedforsecurity=False)
     with path.open('rb') as file:
-        while block := file.read(2**20):
-            hasher.update(block)
+        return digest_of(file, algorithm)
+
+
+def input_digest(path: Path) -> str:
+    """The SHA-256 of an input of any length, in hexadecimal. Errors as in `open_file`."""
+    with open_file(path, sys.maxsize) as file:
+        return digest_of(file)
+
+
+def digest_of(file: BinaryIO, algorithm: str = 'sha256') -> str:
+    hasher = hashlib.new(algorithm, usedforsecurity=False)
+    while block := file.read(2**20):
+        hasher.update(block)
     return hasher.hexdigest()

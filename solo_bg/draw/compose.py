@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import TypeVar, cast
 
 import numpy as np
@@ -49,7 +50,8 @@ def colourise(image: Tensor, instances: Instances) -> Tensor:
     down; the first instance on top; the background 0."""
     check_image(image, instances.size)
     owner = instances.owner_map
-    palette = upload(torch.cat([torch.zeros(1, 3, dtype=torch.uint8), colours(len(instances))]), image.device)
+    chosen = colours(len(instances)) if instances.tracks is None else colours_of(instances.tracks)
+    palette = upload(torch.cat([torch.zeros(1, 3, dtype=torch.uint8), chosen]), image.device)
     paint = palette.index_select(0, (owner + 1).int().flatten()).view_as(image)
     common = image & paint
     paint.bitwise_xor_(image).bitwise_right_shift_(1).add_(common)  # (image + paint) // 2 within eight bits, in place
@@ -65,6 +67,11 @@ def colours(count: int) -> Tensor:
     return torch.from_numpy(np.concatenate(drawn) if drawn else np.zeros((0, 3), np.uint8))
 
 
+def colours_of(tracks: Sequence[int]) -> Tensor:
+    """The colour of each instance of a video, uint8 (len(tracks), 3): the same in every frame."""
+    return colours(max(tracks, default=-1) + 1)[list(tracks)]
+
+
 def eliminated(image: Tensor, instances: Instances) -> Tensor:
     """Style: the background-eliminated image to train on, uint8 (H, W, 3)."""
     return eliminate(image, instances.foreground)
@@ -76,8 +83,11 @@ def mask(image: Tensor, instances: Instances) -> Tensor:
 
 
 def labels(image: Tensor, instances: Instances) -> Tensor:
-    """Style: the owner map plus one, uint16 (H, W): 0 is background, k + 1 instance k."""
-    return (instances.owner_map + 1).view(torch.uint16)
+    """Style: the owner map plus one, uint16 (H, W): 0 is background, k + 1 instance k, or the one of track k."""
+    if instances.tracks is None:
+        return (instances.owner_map + 1).view(torch.uint16)
+    numbers = upload(torch.tensor([0, *(track + 1 for track in instances.tracks)]), instances.device)
+    return numbers[(instances.owner_map + 1).int()].to(torch.int16).view(torch.uint16)
 
 
 def cutout(image: Tensor, instances: Instances) -> Tensor:

@@ -78,6 +78,9 @@ def make_options(settings: Settings, fill: Fill | None = None, device: str = 'cp
         format=settings.format,
         quality=settings.quality,
         thumbnails=settings.report == 'full',
+        frames=settings.frames,
+        smooth=settings.smooth,
+        crf=settings.crf,
         **{name: value for name, value in given.items() if value is not None},
     )
 
@@ -94,10 +97,11 @@ def describe_dataset(options: Options, annotations: Annotations | None, source: 
 
 
 def make_fill(settings: Settings, images: Sequence[ImageFile]) -> Fill:
-    """The fill that `fill` or `mix` names. `dataset-mean` is the mean colour of `images`."""
+    """The fill that `fill` or `mix` names. `dataset-mean` is the mean colour of `images`, videos left out."""
     from solo_bg.draw.backgrounds import Mix
     from solo_bg.draw.fills import one_fill
 
+    images = [image for image in images if not image.is_video]
     if not settings.mix:
         return one_fill(settings.fill or 'zero', images, settings.max_pixels)
     fills = [one_fill(name, images, settings.max_pixels) for name, _ in settings.mix]

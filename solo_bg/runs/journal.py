@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from solo_bg.records import MANIFEST_FIELDS, EarlierResults, Record, error_record
+from solo_bg.records import MANIFEST_FIELDS, EarlierResults, Record, error_record, input_of
 from solo_bg.runs.lines import Lines, encode_line
 from solo_bg.runs.shards import WHOLE, Shard
 
@@ -51,7 +51,7 @@ class Journal(EarlierResults):
             if facts.get('status') in (None, FORGOTTEN, 'error') or not facts.get('key'):
                 continue
             facts = {known: facts[known] for known in MANIFEST_FIELDS if known in facts}
-            if 'eliminated' not in facts['outputs']:
+            if not is_annotated(facts):
                 yield Record(**facts, before=True)
             elif (label := labels.get(name)).get('key') == facts['key']:
                 yield Record(**facts, carried=(label['image'], label['annotations']), before=True)
@@ -85,7 +85,15 @@ class Journal(EarlierResults):
         if label:
             self.labels.append(label)
         self.records.append(line)
+        if record.frames is not None:
+            self.forget_frames(record)
         return record
+
+    def forget_frames(self, video: Record) -> None:
+        """Forget frames that were written of an earlier file of this name."""
+        for name in [name for name in self.records if input_of(name) == video.input != name]:
+            if self.records.get(name).get('key', video.key) != video.key:
+                self.records.add({'input': name, 'status': FORGOTTEN})
 
     def earlier(self) -> Iterator[tuple[Lines, dict[str, Any]]]:
         """The last line of every input in every journal, with the journal it is in."""
@@ -96,6 +104,11 @@ class Journal(EarlierResults):
         for pair in self.pairs:
             for lines in pair:
                 lines.close()
+
+
+def is_annotated(facts: Mapping[str, Any]) -> bool:
+    """Whether the input of this line has a line of annotations: an image with the style `eliminated`. No video has."""
+    return 'eliminated' in facts['outputs'] and 'frames' not in facts
 
 
 def journals(out: Path) -> list[Path]:

@@ -14,11 +14,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from solo_bg.coco.check import Entry
-from solo_bg.coco.pseudo_labels import number, pseudo_labels
+from solo_bg.coco.pseudo_labels import list_videos, number, pseudo_labels
 from solo_bg.disk.write import open_atomically
 from solo_bg.draw.styles import PART_STYLES, STYLE_NAMES
 from solo_bg.errors import ImageError
-from solo_bg.runs.journal import ANNOTATIONS, FORGOTTEN, LABELS, MANIFEST, journals, open_pair
+from solo_bg.runs.journal import ANNOTATIONS, FORGOTTEN, LABELS, MANIFEST, is_annotated, journals, open_pair
 from solo_bg.runs.lines import Lines
 from solo_bg.runs.run_files import shard_runs
 from solo_bg.runs.shards import Shard
@@ -85,7 +85,7 @@ def read_journals(out: Path, count: int = 1) -> Contents:
         else:
             contents.inputs.append(name)
             contents.statuses[facts['status']] += 1
-            contents.labelled.extend([name] if 'eliminated' in facts['outputs'] else [])
+            contents.labelled.extend([name] if is_annotated(facts) else [])
             for style in PART_STYLES.keys() & facts['outputs'].keys():
                 contents.indexes[style].append(facts['outputs'][style])
     for name in contents.inputs if stale else ():
@@ -95,7 +95,7 @@ def read_journals(out: Path, count: int = 1) -> Contents:
 
 def is_lost(facts: Mapping[str, Any], labels: Lines) -> bool:
     """Whether a record promises annotations that are not there: a power cut may keep the one and not the other."""
-    return 'eliminated' in facts['outputs'] and labels.get(facts['input']).get('key') != facts['key']
+    return is_annotated(facts) and labels.get(facts['input']).get('key') != facts['key']
 
 
 def finish(out: Path, count: int, dataset: Mapping[str, Any] | None) -> Counter[str]:
@@ -165,6 +165,9 @@ def write_annotations(file: BinaryIO, dataset: Mapping[str, Any], contents: Cont
     if dataset['numbered'] and not head['categories']:  # the model does not name its classes
         most = max((one['category_id'] for _, found in carried() for one in found), default=-1)
         head = pseudo_labels([str(label) for label in range(most + 1)])
+
+    if videos := list_videos(image for image, _ in carried()) if dataset['numbered'] else []:
+        head = {**head, 'videos': videos}
 
     def images() -> Iterator[tuple[Entry, list[Entry]]]:
         ids = [category['id'] for category in head['categories']]

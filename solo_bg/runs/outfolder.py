@@ -11,6 +11,7 @@ from pathlib import Path
 from solo_bg.disk.write import make_folder, remove_temporaries
 from solo_bg.draw.styles import PART_STYLES, STYLE_NAMES
 from solo_bg.errors import SetupError
+from solo_bg.records import input_of
 from solo_bg.runs.journal import ANNOTATIONS, FORGOTTEN, LABELS, MANIFEST, RUN, Journal, journals
 from solo_bg.runs.lines import Lines
 from solo_bg.runs.locks import LockedError, lock
@@ -177,11 +178,12 @@ def settle(journal: Journal, given: Collection[str], outputs: Iterable[str], sam
         name, there = facts['input'], facts.get('outputs', {})
         if facts.get('status') == FORGOTTEN or not (shard.alone or lines is journal.records):
             continue
-        if there and name not in given and (not same or any(path.casefold() in taken for path in there.values())):
+        is_given = name in given or input_of(name) in given
+        if there and not is_given and (not same or any(path.casefold() in taken for path in there.values())):
             why = 'would have the names of new ones' if same else 'were made with other options or another model'
             raise SetupError(
                 f'{journal.out} holds results of {name}, which is not among the inputs now and whose results {why}; '
                 'give it too, choose another --out, or start again with --overwrite'
             )
-        if not same or (name not in given and not there):
+        if not same or not (is_given or there):
             lines.add({'input': name, 'status': FORGOTTEN})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from solo_bg.coco.dataset import Annotations, Labels
     from solo_bg.coco.match import Matches
     from solo_bg.disk.inputs import ImageFile
+    from solo_bg.options import Options
 
 log = logging.getLogger('solo_bg')
 
@@ -48,6 +49,12 @@ class Plan:
         names = [*(record.input for record in self.unmatched), *(image.shown for image in self.images)]
         return [name for name in names if shard.owns(name)]
 
+    def outputs(self, options: Options) -> Iterator[str]:
+        """Paths of all pictures and videos that the run may write, but for frames, relative to the output folder."""
+        for image, name in zip(self.images, self.names, strict=True):
+            output = options.video_output if image.is_video else options.output
+            yield from (output(style, name) for style in options.styles)
+
 
 def make_plan(settings: Settings) -> Plan:
     """List the images, and match them with the annotations.
@@ -66,11 +73,14 @@ def make_plan(settings: Settings) -> Plan:
     own = [os.path.abspath(settings.out / folder) for folder in (*STYLE_NAMES, THUMBNAILS)]
     listing = find_images(settings.inputs, own, (*STYLE_NAMES, FOLDER))
     images, given = listing.images, ', '.join(settings.inputs)
-    if not any(os.path.lexists(image.path) for image in images):
+    if not any(image.is_pipe or os.path.lexists(image.path) for image in images):
         raise SetupError(listing.why_nothing(settings.inputs))
     for note in listing.notes():
         log.warning('%s', note)
     check_fills(settings)
+    parts = [style for style in settings.styles if style in PART_STYLES]
+    if parts and not settings.frames and any(image.is_video for image in images):
+        raise SetupError(f'--styles {",".join(parts)} makes several pictures of an image, no video; give --frames all')
     annotations = Annotations.from_file(settings.ann) if settings.ann else None
     images, matches, unmatched = match(images, annotations)
     images = images[: settings.limit]
@@ -125,7 +135,6 @@ def refuse_overwriting(plan: Plan, settings: Settings) -> None:
     folders = [os.path.join(out, style, '') for style in options.styles if style in PART_STYLES]
     if inside := [path for path in sorted(given) for folder in folders if path.startswith(folder)]:
         raise SetupError(f'results might replace the input {inside[0]}; choose another --out')
-    for image, name in zip(plan.images, plan.names, strict=True):
-        for style in options.styles:
-            if os.path.realpath(options.out / options.output(style, name)) in given:
-                raise SetupError(f'the {style} picture of {image.shown} would replace an input; choose another --out')
+    for output in plan.outputs(options):
+        if os.path.realpath(options.out / output) in given:
+            raise SetupError(f'the result {output} would replace an input; choose another --out')

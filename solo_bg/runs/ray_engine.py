@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import ray
 
-from solo_bg import pipeline
+from solo_bg import clips
 from solo_bg.errors import SetupError, is_fatal
 from solo_bg.records import EarlierResults, Record
 from solo_bg.runs import assemble, provenance
@@ -160,7 +160,7 @@ class Actor:
         known = [pickle.loads(record) for record in batch['known']]
         earlier = EarlierResults(self.run_key, {record.input: record for record in known if record})
         try:
-            return list(pipeline.run(images, self.source, self.options, self.plan.labels, names, earlier))
+            return list(clips.run(images, self.source, self.options, self.plan.labels, names, earlier))
         except SetupError as error:
             return [error]
         except RuntimeError as error:

@@ -15,6 +15,7 @@ from solo_bg.runs.settings import Settings
 from solo_bg.runs.shards import WHOLE, Shard, launched_shard
 
 if TYPE_CHECKING:
+    from solo_bg.clips import OnFrame
     from solo_bg.options import Options
     from solo_bg.runs.journal import Journal
     from solo_bg.sources.base import Source
@@ -40,11 +41,14 @@ class Setup:
     facts: dict[str, Any]
 
 
-def execute(settings: Settings, plan: Plan) -> Iterator[Record]:
+def execute(settings: Settings, plan: Plan, on_frame: OnFrame | None = None) -> Iterator[Record]:
     """Process the images of this process; yield each record once it is in the journal.
 
     A run of one process ends with the sorted manifest and the report; if it is stopped, it writes a report of what is
     there. Under torchrun, the first process merges the results of all.
+
+    Args:
+        on_frame: is called after each frame of a video; not on Ray. See `clips.run`.
 
     Raises:
         SetupError: nothing can start, or another process writes to the same results.
@@ -65,7 +69,7 @@ def execute(settings: Settings, plan: Plan) -> Iterator[Record]:
         setup = set_up(settings, plan, shard)
         try:
             with open_journal(setup) as journal:
-                for record in make_records(setup, journal):
+                for record in make_records(setup, journal, on_frame):
                     yield journal.add(record)
         except BaseException:  # Ctrl-C and SIGTERM too
             report_what_is_there(setup)
@@ -118,7 +122,7 @@ def open_journal(setup: Setup) -> Iterator[Journal]:
         log.warning('%s; masks may differ by a few pixels', change)
     with closing(Journal(out, facts['key'], shard)) as journal:
         if shard.prepares:
-            outputs = (setup.options.output(style, name) for style in setup.options.styles for name in plan.names)
+            outputs = plan.outputs(setup.options)
             same = all(run.get('key') == facts['key'] for run in before)
             outfolder.settle(journal, set(plan.inputs(WHOLE)), outputs, same, shard)
             shard.wait()
@@ -127,9 +131,9 @@ def open_journal(setup: Setup) -> Iterator[Journal]:
         yield journal
 
 
-def make_records(setup: Setup, journal: Journal) -> Iterator[Record]:
-    """Records of this shard's inputs: first those that are not processed, then the images, here or on Ray."""
-    from solo_bg import pipeline
+def make_records(setup: Setup, journal: Journal, on_frame: OnFrame | None) -> Iterator[Record]:
+    """Records of this shard's inputs: first those that are not processed, then the others, here or on Ray."""
+    from solo_bg import clips
 
     settings, plan, shard = setup.settings, setup.plan, setup.shard
     yield from (record for record in plan.unmatched if shard.owns(record.input))
@@ -138,7 +142,7 @@ def make_records(setup: Setup, journal: Journal) -> Iterator[Record]:
         return
     mine = [(image, name) for image, name in zip(plan.images, plan.names, strict=True) if shard.owns(image.shown)]
     images, names = [image for image, _ in mine], [name for _, name in mine]
-    yield from pipeline.run(images, setup.source, setup.options, plan.labels, names, journal)
+    yield from clips.run(images, setup.source, setup.options, plan.labels, names, journal, on_frame)
 
 
 def start_ray(settings: Settings, plan: Plan, journal: Journal) -> Iterator[Record]:

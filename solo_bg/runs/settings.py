@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from solo_bg.disk.formats import FORMATS, MAX_PIXELS
+from solo_bg.disk.formats import CRF, FORMATS, MAX_PIXELS
 from solo_bg.draw.refine import read_refine_options
 from solo_bg.draw.styles import STYLE_NAMES
 from solo_bg.errors import SetupError
@@ -27,9 +27,11 @@ CHOICES = {
 }
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(('score_thr', 'min_recall', 'min_iou'), (0, 1)),
-    **dict.fromkeys(('batch_size', 'workers', 'threads', 'limit', 'max_pixels'), (1, math.inf)),
+    **dict.fromkeys(('batch_size', 'workers', 'threads', 'limit', 'max_pixels', 'frames'), (1, math.inf)),
     **dict.fromkeys(('dilate', 'seed'), (0, math.inf)),
     'quality': (1, 100),
+    'crf': (0, 51),
+    'smooth': (1, 99),
 }
 
 
@@ -50,6 +52,7 @@ class Settings:
         refine_options: the refiner's options; texts, or values of their types.
         fill, mix: names of fills; `mix` as (name, weight) pairs.
         batch_size: None: 1 on the CPU, 8 on CUDA.
+        frames: write every n-th frame of a video as a picture; None: write videos.
         threads: CPU threads of the model; None: torch's choice.
 
     Raises:
@@ -75,6 +78,9 @@ class Settings:
     styles: Sequence[str] = ('eliminated', 'overlay')
     format: str = 'png'
     quality: int = 95
+    frames: int | None = None
+    smooth: int = 1
+    crf: int = CRF
     refine: str | None = None
     refine_options: Mapping[str, Any] = field(default_factory=dict)
     soft: bool = False
@@ -140,6 +146,7 @@ class Settings:
             '--segmentation is for predictions; with --ann, annotations keep what they have': (
                 self.segmentation and self.ann
             ),
+            f'--smooth expected an odd number of frames, got {self.smooth}': self.smooth % 2 == 0,
             '--resume and --overwrite exclude each other': self.resume and self.overwrite,
             '--overwrite would delete what other shards write; delete the results once, then start the shards': (
                 sharded and self.overwrite

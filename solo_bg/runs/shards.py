@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from datetime import timedelta
 
+from solo_bg.records import input_of
+
 BARRIER_TIMEOUT = timedelta(days=30)  # the slowest process may take this much longer than the fastest
 
 
@@ -59,8 +61,8 @@ WHOLE = Shard()
 
 
 def shard_index(name: str, count: int) -> int:
-    """Which of `count` parts an input belongs to; it depends on nothing but the name."""
-    digest = hashlib.sha256(name.encode(errors='surrogateescape')).digest()
+    """Which of `count` parts an input belongs to; it depends on nothing but the name. Frames go with their video."""
+    digest = hashlib.sha256(input_of(name).encode(errors='surrogateescape')).digest()
     return int.from_bytes(digest[:4], 'big') % count
 
 
