@@ -34,13 +34,23 @@ class ForegroundIoU(BaseMetric):
     Args:
         ann_file: COCO annotations; images are found in them by `img_id`.
         score_thr: masks with score > this are kept.
+        classes: names of the annotated classes that are foreground (default: all).
+
+    Raises:
+        ValueError: `ann_file` has no class of such a name.
     """
 
     default_prefix = 'foreground'
 
-    def __init__(self, ann_file: str, score_thr: float = 0.3, **kwargs: Any) -> None:
+    def __init__(
+        self, ann_file: str, score_thr: float = 0.3, classes: Sequence[str] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.annotations = Annotations.from_file(Path(ann_file))
+        names = self.annotations.class_names
+        if missing := set(classes or ()) - set(names):
+            raise ValueError(f'{ann_file} has no class {sorted(missing)[0]!r}; its classes are {", ".join(names)}')
+        self.labels = [label for label, name in enumerate(names) if classes is None or name in classes]
         self.images = {image['id']: image for image in self.annotations.coco['images']}
         self.score_thr = score_thr
 
@@ -51,7 +61,8 @@ class ForegroundIoU(BaseMetric):
             image = self.images[sample['img_id']]
             size = int(image['height']), int(image['width'])
             union = masks.any(0) if len(masks) else torch.zeros(size, dtype=torch.bool)
-            wanted = self.annotations.read(image, size).instances.union
+            annotated = self.annotations.read(image, size).instances
+            wanted = annotated[torch.isin(annotated.labels, torch.tensor(self.labels))].union
             either = int((union | wanted).sum())
             self.results.append(int((union & wanted).sum()) / either if either else 1.0)
 

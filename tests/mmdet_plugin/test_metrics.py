@@ -144,3 +144,17 @@ def test_an_annotation_that_cannot_be_used_is_skipped(data, tmp_path, caplog):
         (tmp_path / 'instances.json').write_text(json.dumps({**data, 'annotations': [bad, *without['annotations']]}))
         assert evaluate(kind, data, tmp_path, given) == expected
         assert 'annotation 1000 has a polygon of 4 numbers' in caplog.text
+
+
+def test_foreground_of_chosen_classes(data, tmp_path):
+    annotations = Annotations(data)
+    given, expected = [], []
+    for image in data['images']:
+        instances = annotations.read(image, (60, 80)).instances
+        given.append({'img_id': image['id'], 'pred_instances': {'masks': instances.masks, 'scores': instances.scores}})
+        wanted = instances.masks[instances.labels == 1].any(0) if (instances.labels == 1).any() else torch.zeros(60, 80)
+        expected.append(float(wanted.sum() / instances.union.sum()))
+    found = evaluate('ForegroundIoU', data, tmp_path, given, classes=['other'])
+    assert found['foreground/iou'] == pytest.approx(np.mean(expected)) and 0 < np.mean(expected) < 1
+    with pytest.raises(ValueError, match="no class 'dog'; its classes are round, other"):
+        evaluate('ForegroundIoU', data, tmp_path, [], classes=['round', 'dog'])
