@@ -45,7 +45,7 @@ def as_images(frames, out, *options):
     os.makedirs('stills', exist_ok=True)
     for index, frame in enumerate(frames):
         cv2.imwrite(f'stills/{index:06d}.png', frame)
-    assert run('stills', '-o', out, *options) == 0
+    assert run('stills', '-o', out, '--report', 'none', *options) == 0
     styles = [path for path in sorted(Path(out).iterdir()) if path.is_dir()]
     return {style.name: [read_picture(path) for path in sorted(style.iterdir())] for style in styles}
 

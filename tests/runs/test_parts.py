@@ -116,7 +116,7 @@ def test_resuming_makes_only_what_is_missing(data, monkeypatch):
     assert len(written) == 1 and lost.exists() and results(data / 'out') == before
 
 
-@pytest.mark.parametrize('done', [0, 2])
+@pytest.mark.parametrize('done', [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_killed_run_leaves_nothing_half_when_it_goes_on(data, done):
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
     command = [sys.executable, '-c', CHILD, str(data), str(data / 'out'), str(done)]

@@ -16,6 +16,11 @@ EXAMPLES = 3  # inputs that are named for each of them
 NUMBER = re.compile('[0-9]+')
 
 
+def shown_outputs(facts: Mapping[str, Any]) -> dict[str, str]:
+    """The outputs of a line of the manifest without the single pictures of a style that makes several of an image."""
+    return {key: path for key, path in facts['outputs'].items() if '/' not in key}
+
+
 class Summary:
     """Counts over the lines of a manifest.
 
@@ -43,7 +48,7 @@ class Summary:
         """Count a line of the manifest."""
         status = facts['status']
         self.statuses[status] += 1
-        self.styles.update(dict.fromkeys(facts['outputs']))
+        self.styles.update(dict.fromkeys(shown_outputs(facts)))
         if status in MEASURED:
             self._add_measured(facts)
         elif status in FAILED:

@@ -19,7 +19,7 @@ from solo_bg.disk.output_names import thumbnail_path
 from solo_bg.disk.write import write_bytes
 from solo_bg.runs.journal import ANNOTATIONS, LABELS, MANIFEST, RUN
 from solo_bg.runs.report.files import MARK, PAGE, chunk_path, remove_chunks, remove_report, remove_thumbnails
-from solo_bg.runs.report.summary import MEASURED, STATUSES, Summary
+from solo_bg.runs.report.summary import MEASURED, STATUSES, Summary, shown_outputs
 
 ROWS = 2000  # records in a chunk; the first chunk is in the page
 SCRIPTS = ('text.js', 'overview.js', 'gallery.js', 'viewer.js')
@@ -110,7 +110,7 @@ class Rows:
                 classes,
                 facts['seconds'],
                 self._thumbnail(facts['input']) if measured else 0,
-                facts['outputs'] if self.with_outputs else dict.fromkeys(facts['outputs']),
+                shown_outputs(facts) if self.with_outputs else dict.fromkeys(shown_outputs(facts)),
                 facts['error'] or 0,
                 more or 0,
             ]
