@@ -176,7 +176,7 @@ def add_thumbnail(job: Job, data: bytes, made: Record, options: Options) -> bool
         return True
     try:
         image = decode_image(data, options.max_pixels)
-        write_bytes(path, thumbnail_of_files(image, options.out, made.outputs))
+        write_bytes(path, thumbnail_of_files(image, options.out, made.outputs), durable=False)
     except ImageError:
         return False
     return True
@@ -332,10 +332,10 @@ def write(item: Composed | Record, options: Options, earlier: EarlierResults | N
             outputs[style]: encode_image(picture, Path(outputs[style]).suffix, options.quality)
             for style, picture in item.pictures.items()
         }
-        if item.thumbnail:
-            encoded[thumbnail_path(record.input)] = item.thumbnail
         if earlier and outputs:
             earlier.begin(record.input, outputs)
+        if item.thumbnail:  # not durable: waiting for the disk would take longer than all the rest of it
+            write_bytes(options.out / thumbnail_path(record.input), item.thumbnail, durable=False)
         write_all(options.out, encoded)
     except Exception as error:
         return failed(item.job, record.key, error, start)
