@@ -214,7 +214,7 @@ def add_thumbnail(job: Job, data: bytes, made: Record, options: Options) -> bool
     try:
         image = decode_image(data, options.max_pixels)
         whole = {style: path for style, path in made.outputs.items() if style in STYLES}
-        write_bytes(path, thumbnail_of_files(image, options.out, whole))
+        write_bytes(path, thumbnail_of_files(image, options.out, whole), durable=False)
     except ImageError:
         return False
     return True
@@ -382,10 +382,10 @@ def write(item: Composed | Record, options: Options, earlier: EarlierResults | N
             for key, picture in item.pictures.items()
         }
         encoded |= {outputs[style]: encode_rows(rows) for style, rows in item.rows.items()}
-        if item.thumbnail:
-            encoded[thumbnail_path(record.input)] = item.thumbnail
         if earlier and outputs:
             earlier.begin(record.input, outputs)
+        if item.thumbnail:  # not durable: waiting for the disk would take longer than all the rest of it
+            write_bytes(options.out / thumbnail_path(record.input), item.thumbnail, durable=False)
         write_all(options.out, encoded)
     except Exception as error:
         return failed(item.job, record.key, error, start)

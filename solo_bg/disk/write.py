@@ -24,10 +24,14 @@ file_numbers = itertools.count()
 
 
 @contextlib.contextmanager
-def open_atomically(path: Path) -> Iterator[BinaryIO]:
+def open_atomically(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     """A temporary file to write to, which replaces `path` when the block ends. Missing folders are made.
 
     The file is closed before it is renamed or removed, because Windows does neither to an open file.
+
+    Args:
+        durable: wait until the content is on the disk, so that a power cut leaves the whole file or what was there.
+            Otherwise it may leave an empty file.
 
     Raises:
         ImageError: the file cannot be written. Nothing is left behind, and what was at `path` stays.
@@ -40,7 +44,8 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
             with file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:  # an interrupt too
             temporary.unlink(missing_ok=True)
@@ -51,9 +56,9 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         raise ImageError('cannot be written: its path has too many folders') from error
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all. Errors as in `open_atomically`."""
-    with open_atomically(path) as file:
+def write_bytes(path: Path, data: bytes, durable: bool = True) -> None:
+    """Write a file whole or not at all. `durable` and errors as in `open_atomically`."""
+    with open_atomically(path, durable) as file:
         file.write(data)
 
 

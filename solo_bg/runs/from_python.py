@@ -47,9 +47,10 @@ def eliminate_folder(
     What is written: `out='out'`, `styles=('eliminated', 'overlay')`, `format='png'`, `quality=95`, `fill`, `mix` (pairs
         of a fill and its weight), `refine`, `refine_options` (a dict), `soft=False`, `on_empty='skip'`, `seed=0`.
     Data sets: `ann` (path of COCO annotations), `strict=False`, `missed`, `min_recall`, `min_iou`, `segmentation`.
-    The run: `resume=False`, `overwrite=False`, `limit`, `device='auto'`, `precision='auto'`, `batch_size`, `workers`,
-        `threads`, `max_pixels`, `cfg_options` (a list of 'key=value'), `stock_head=False`, `trust_checkpoint=False`,
-        `shard` (a `solo_bg.runs.shards.Shard`), `engine='local'`, `ray_address`.
+    The run: `resume=False`, `overwrite=False`, `report='full'`, `limit`, `device='auto'`, `precision='auto'`,
+        `batch_size`, `workers`, `threads`, `max_pixels`, `cfg_options` (a list of 'key=value'),
+        `stock_head=False`, `trust_checkpoint=False`, `shard` (a `solo_bg.runs.shards.Shard`),
+        `engine='local'`, `ray_address`.
 
     Returns:
         the record of each input, as in the manifest and in the same order. An image that failed has the status

@@ -35,7 +35,7 @@ def write_report(
     """Write the report, or delete that of an earlier run if `run` wants none. The page is replaced last.
 
     Args:
-        out: the output folder. The thumbnails that belong to no line are deleted.
+        out: the output folder. If the run has ended, the thumbnails that belong to no line are deleted.
         run: the contents of run.json, see `provenance.describe`; its `report` says which kind. Where `end` is None,
             the page says that the run has not ended.
         lines: of the manifest, sorted.
@@ -66,7 +66,8 @@ def write_report(
     }
     write_bytes(out / PAGE, make_page(data))
     remove_chunks(out, rows.chunks)
-    remove_thumbnails(out, rows.thumbnails)
+    if run.get('end'):  # else the thumbnails of images whose records were not written yet stay
+        remove_thumbnails(out, rows.thumbnails)
 
 
 class Rows:

@@ -73,13 +73,13 @@ function showPage() {
 function card(row, index) {
   const status = statusOf(row);
   const name = visible(row[INPUT]);
-  const tiles = { all: ['original', ...STYLES], none: [] }[state.view] || [state.view];
+  const tiles = !row[THUMBNAIL] ? [] : { all: ['original', ...STYLES], none: [] }[state.view] || [state.view];
   const names = ['original', ...Object.keys(row[OUTPUTS])];
   const pictures = tiles.map((tile) => frame(row, names.indexOf(tile), tile));
   const details = row[SHARE] === null ? '' : `${percent(row[SHARE])} \u00b7 ${classText(row) || 'nothing found'}`;
   const badge = status === 'ok' ? null : make('span', { class: `badge ${status}` }, statusWord(status));
   return make('li', {}, make('button', { type: 'button', class: 'card', onclick: () => view(index), title: name },
-    row[THUMBNAIL] && pictures.length ? make('span', { class: 'strip' }, ...pictures) : null,
+    pictures.length ? make('span', { class: 'strip' }, ...pictures) : null,
     make('span', { class: 'caption' }, make('span', { class: 'name' }, name.split('/').pop()), badge),
     make('span', { class: 'hint' }, row[ERROR] ? visible(row[ERROR]) : details)));
 }
