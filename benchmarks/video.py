@@ -51,7 +51,7 @@ def compare(photo: Pixels, segmenter: Segmenter, count: int, rounds: int) -> Non
         for index, frame in enumerate(frames):
             cv2.imwrite(str(stills / f'{index:06d}.png'), frame)
             cv2.imwrite(str(stills / f'{index:06d}.jpg'), frame, [cv2.IMWRITE_JPEG_QUALITY, 95])
-        save(Path(folder) / 'a.mp4', frames)
+        save(Path(folder) / 'a.mp4', frames, HD)
         ways = {
             'images, PNG to PNG': ([str(stills / '*.png')], 'png'),
             'images, JPEG to JPEG': ([str(stills / '*.jpg')], 'jpg'),
@@ -100,7 +100,7 @@ def grow(photo: Pixels, counts: Sequence[int]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for count in sorted(counts):
             path = Path(folder) / f'{count}.mp4'
-            save(path, pan(photo, count, SMALL))
+            save(path, pan(photo, count, SMALL), SMALL)
             seconds = run([str(path)], Bright(), folder)
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
             table.add_row(str(count), f'{seconds / count:.4f}', f'{most:.0f}')
@@ -148,12 +148,12 @@ def add_noise(frame: Pixels, random: np.random.Generator) -> Pixels:
     return np.clip(frame + random.normal(0, NOISE, frame.shape), 0, 255).astype(np.uint8)
 
 
-def save(path: Path, frames: Iterable[Pixels]) -> None:
-    """Write frames as an H.264 video of good quality."""
+def save(path: Path, frames: Iterable[Pixels], size: tuple[int, int]) -> None:
+    """Write frames of this width and height as an H.264 video of good quality."""
     with av.open(str(path), 'w') as container:
-        stream = container.add_stream('libx264', 25, {'crf': '15', 'preset': 'veryfast'}, time_base=Fraction(1, 25))
+        options = {'crf': '15', 'preset': 'veryfast'}
+        stream = container.add_stream('libx264', 25, options, width=size[0], height=size[1], time_base=Fraction(1, 25))
         for index, frame in enumerate(frames):
-            stream.width, stream.height = frame.shape[1], frame.shape[0]
             picture = av.VideoFrame.from_ndarray(frame, format='bgr24').reformat(format='yuv420p')
             picture.pts = index
             container.mux(stream.encode(picture))
