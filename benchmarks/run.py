@@ -6,6 +6,7 @@ python benchmarks/run.py pipeline IMAGES/                   # disk to disk, agai
 python benchmarks/run.py growth IMAGES/                     # time per image and memory, over few images and many
 python benchmarks/run.py processes IMAGES/                  # one process of one thread against two
 python benchmarks/run.py agreement IMAGES/                  # masks in each precision against fp32
+python benchmarks/run.py video IMAGES/                     # a video against its frames, memory, flicker
 python benchmarks/run.py disk ANNOTATIONS.json IMAGES/      # bytes per pixel of each style, for --dry-run
 """
 
@@ -17,6 +18,7 @@ import compose
 import inference
 import pipeline
 import torch
+import video
 
 PHOTOS = 'folder of photographs'
 
@@ -56,14 +58,21 @@ def build_parser() -> argparse.ArgumentParser:
     agreement.add_argument('images', type=Path, help=PHOTOS)
     agreement.add_argument('--limit', type=int, default=100)
 
+    videos = command(video.video)
+    videos.add_argument('images', type=Path, help=PHOTOS)
+    videos.add_argument('--photos', type=int, default=8, help='photographs to make videos of (default: 8)')
+    videos.add_argument('--frames', type=int, default=50, help='frames of the 1080p video (default: 50)')
+    videos.add_argument('--counts', type=int, nargs='+', default=(100, 1000, 10000), help='frames, for the memory')
+    videos.add_argument('--windows', type=int, nargs='+', default=(1, 3, 5, 9), help='values of --smooth')
+
     disk = command(compose.disk)
     disk.add_argument('annotations', type=Path)
     disk.add_argument('images', type=Path)
 
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    for one in (composing, one_image, disk_to_disk, growth, processes, agreement):
+    for one in (composing, one_image, disk_to_disk, growth, processes, agreement, videos):
         one.add_argument('--device', default=device)
-    for one in (composing, one_image, disk_to_disk, processes):
+    for one in (composing, one_image, disk_to_disk, processes, videos):
         one.add_argument('--rounds', type=int, default=5)
     for one in (one_image, disk_to_disk):
         one.add_argument('--precisions', nargs='+', default=['fp32', 'bf16'])

@@ -11,7 +11,8 @@ from conftest import CONFIG, ROOT
 
 from solo_bg.scenes import draw_scene
 
-INPUTS = {'pipeline': 1, 'growth': 1, 'processes': 1, 'agreement': 1, 'disk': 2}  # folders or files it must be given
+# name -> number of folders or files it must be given
+INPUTS = {'pipeline': 1, 'growth': 1, 'processes': 1, 'agreement': 1, 'video': 1, 'disk': 2}
 
 
 def run(*argv):
@@ -36,6 +37,14 @@ def test_the_benchmark_of_inference(tmp_path):
     stock, ours = json.loads((tmp_path / 'a.json').read_text())['cases'][case]
     assert stock['instances'] == ours['instances'] > 0 and all(ours['stages'].values())
     assert cv2.imread(str(tmp_path / 'a.png')).std() > 10
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_videos(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), draw_scene(3, 96, 128)[0])
+    few = ['--frames', '2', '--rounds', '1', '--counts', '2', '5', '--windows', '1', '3']
+    printed = run('video', tmp_path, '--device', 'cpu', *few)
+    assert 'H.264 to H.264' in printed and 'resident MB' in printed and '--smooth' in printed
 
 
 @pytest.mark.slow

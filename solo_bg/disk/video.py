@@ -21,6 +21,7 @@ from solo_bg.errors import ImageError
 if TYPE_CHECKING:
     import av
     from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 MATROSKA_LENGTH = re.compile(r'(\d+):(\d+):(\d+(?:\.\d+)?)')
 DEFAULT_RATE = Fraction(25)  # frames a second, where a video does not say
@@ -74,9 +75,10 @@ class Video:
 
     def __init__(self, container: InputContainer, path: Path | None, max_pixels: int) -> None:
         self.container, self.path = container, path
-        if not container.streams.video:
+        stream = container.streams.best('video')  # not the cover of an album
+        if stream is None:
             raise ImageError('holds no pictures that can be decoded')
-        self.stream = container.streams.video[0]
+        self.stream: VideoStream = stream
         self.stream.thread_type = 'AUTO'  # type: ignore[assignment]
         if (pixels := self.stream.width * self.stream.height) > max_pixels:
             size = f'{self.stream.width}x{self.stream.height}'

@@ -35,7 +35,7 @@ def eliminate_folder(
     logger `solo_bg`.
 
     Args:
-        inputs: image files, folders, or `@list.txt` with one path in each line; one of them or several.
+        inputs: images, videos, folders, or `@list.txt` with one path in each line; one of them or several.
         config: an mmdet config, or the name of a model. With neither config nor checkpoint, the bundled model is used.
         checkpoint: its weights, or 'auto' to download the weights of a named model.
         on_record: is called with each record, as soon as its pictures are written; for a progress display.
@@ -46,6 +46,7 @@ def eliminate_folder(
         `source_options` (a dict of texts), `sort_by_density=False`, `dilate=0` (pixels).
     What is written: `out='out'`, `styles=('eliminated', 'overlay')`, `format='png'`, `quality=95`, `fill`, `mix` (pairs
         of a fill and its weight), `refine`, `refine_options` (a dict), `soft=False`, `on_empty='skip'`, `seed=0`.
+    Videos: `frames` (1 writes all frames as pictures, n every n-th; None writes videos), `smooth=1`, `crf=18`.
     Data sets: `ann` (path of COCO annotations), `strict=False`, `missed`, `min_recall`, `min_iou`, `segmentation`.
     The run: `resume=False`, `overwrite=False`, `report='full'`, `limit`, `device='auto'`, `precision='auto'`,
         `batch_size`, `workers`, `threads`, `max_pixels`, `cfg_options` (a list of 'key=value'),

@@ -156,33 +156,34 @@ def find(given, **options):
 
 
 def test_metadata_of_macos_is_skipped_and_what_is_left_out_is_counted(tmp_path):
-    touch(tmp_path, 'in/a.png', 'in/._a.png', 'in/.DS_Store', 'in/b.txt', 'in/x/c.TXT', 'in/d.mp4', 'in/README')
+    touch(tmp_path, 'in/a.png', 'in/._a.png', 'in/.DS_Store', 'in/b.txt', 'in/x/c.TXT', 'in/d.pdf', 'in/README')
     listing = find([tmp_path / 'in', tmp_path / 'in/x'])
     assert [image.below.as_posix() for image in listing.images] == ['a.png']
-    said = '5 files in the folders are not read: 2 .txt, 1 without suffix, 1 ._* (of macOS), 1 .mp4'
+    said = '5 files in the folders are not read: 2 .txt, 1 without suffix, 1 ._* (of macOS), 1 .pdf'
     assert listing.notes() == [said]
     assert find([tmp_path / 'in/a.png']).notes() == []
     assert [image.path.name for image in find([tmp_path / 'in/._a.png']).images] == ['._a.png']
 
 
-def test_gif_avif_and_heic_are_listed_where_they_can_be_read(tmp_path, monkeypatch):
-    touch(tmp_path, 'a.gif', 'b.avif', 'c.heic', 'd.HEIF', 'e.jfif')
+def test_gif_avif_heic_and_videos_are_listed_where_they_can_be_read(tmp_path, monkeypatch):
+    touch(tmp_path, 'a.gif', 'b.avif', 'c.heic', 'd.HEIF', 'e.jfif', 'f.mp4')
     everything = inputs.SUFFIXES | set(inputs.OPTIONAL_SUFFIXES)
     monkeypatch.setattr(inputs, 'readable_suffixes', lambda: everything)
-    assert len(find([tmp_path]).images) == 5 and find([tmp_path]).notes() == []
+    assert len(find([tmp_path]).images) == 6 and find([tmp_path]).notes() == []
     monkeypatch.setattr(inputs, 'readable_suffixes', lambda: inputs.SUFFIXES)
     listing = find([tmp_path])
     assert [image.path.name for image in listing.images] == ['a.gif', 'e.jfif']
-    needs = '1 .avif (needs Pillow 11.3 or newer), 1 .heic (needs pillow-heif), 1 .heif (needs pillow-heif)'
-    assert listing.notes() == [f'3 files in the folders are not read: {needs}']
+    needs = '1 .avif (needs Pillow 11.3 or newer), 1 .heic (needs pillow-heif), 1 .heif (needs pillow-heif), '
+    needs += '1 .mp4 (needs PyAV)'
+    assert listing.notes() == [f'4 files in the folders are not read: {needs}']
 
 
 def test_readable_suffixes_are_those_of_installed_libraries(monkeypatch):
     read = inputs.readable_suffixes.__wrapped__
     monkeypatch.setattr(inputs, 'find_spec', lambda name: None)
-    assert not {'.heic', '.heif'} & read() and read() >= inputs.SUFFIXES
+    assert not {'.heic', '.heif', '.mp4'} & read() and read() >= inputs.SUFFIXES
     monkeypatch.setattr(inputs, 'find_spec', lambda name: name)
-    assert {'.heic', '.heif'} <= read()
+    assert {'.heic', '.heif', '.mp4'} <= read()
     assert ('.avif' in read()) == features.check('avif')
 
 
