@@ -49,7 +49,7 @@ def eliminate_folder(
     Data sets: `ann` (path of COCO annotations), `strict=False`, `missed`, `min_recall`, `min_iou`, `segmentation`.
     The run: `resume=False`, `overwrite=False`, `limit`, `device='auto'`, `precision='auto'`, `batch_size`, `workers`,
         `threads`, `max_pixels`, `cfg_options` (a list of 'key=value'), `stock_head=False`, `trust_checkpoint=False`,
-        `shard` (a `solo_bg.runs.shards.Shard`), `engine='local'`, `ray_address`.
+        `shard` (a `solo_bg.runs.shards.Shard`), `engine='local'`, `ray_address`, `tiles` ('SIZE:OVERLAP').
 
     Returns:
         the record of each input, as in the manifest and in the same order. An image that failed has the status
