@@ -256,6 +256,11 @@ def add_expert(option: Callable[..., argparse.Action]) -> None:
         'with fast bf16 (AMX, AVX512-BF16)'
     )
     option('--precision', choices=('auto', 'fp32', 'bf16', 'fp16'), default='auto', help=precisions)
+    tiles = (
+        'look at images larger than SIZE in overlapping tiles of SIZE x SIZE pixels, and at the whole of them; for '
+        'small objects in large images. OVERLAP: a quarter of SIZE if left out (default: look at the whole image)'
+    )
+    option('--tiles', metavar='SIZE[:OVERLAP]', help=tiles)
     option('--stock-head', action='store_true', help="use mmdet's own SOLO head instead of this package's faster one")
     threads = "number of CPU threads for the model (default: torch's choice)"
     option('--threads', type=count, metavar='N', help=threads)

@@ -13,6 +13,7 @@ from solo_bg.runs.settings import Settings
 from solo_bg.runs.shards import Shard, cores
 from solo_bg.sources import choose_source
 from solo_bg.sources.base import Source, SourceSettings
+from solo_bg.sources.tiled import read_tiles
 
 if TYPE_CHECKING:
     from solo_bg.coco.dataset import Annotations
@@ -46,6 +47,8 @@ def make_source(settings: Settings, annotations: Annotations | None) -> Source:
             annotated_classes=annotated,
         )
     )
+    if settings.tiles:
+        source = source.in_tiles(*read_tiles(settings.tiles))
     known = dict.fromkeys((*source.class_names, *annotated))
     if unknown := [name for name in settings.classes or () if name not in known]:
         raise SetupError(f'no class named {", ".join(unknown)}; the classes are {", ".join(known)}')

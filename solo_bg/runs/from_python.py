@@ -51,7 +51,7 @@ def eliminate_folder(
     The run: `resume=False`, `overwrite=False`, `report='full'`, `limit`, `device='auto'`, `precision='auto'`,
         `batch_size`, `workers`, `threads`, `max_pixels`, `cfg_options` (a list of 'key=value'),
         `stock_head=False`, `trust_checkpoint=False`, `shard` (a `solo_bg.runs.shards.Shard`),
-        `engine='local'`, `ray_address`.
+        `engine='local'`, `ray_address`, `tiles` ('SIZE:OVERLAP').
 
     Returns:
         the record of each input, as in the manifest and in the same order. An image that failed has the status

@@ -15,6 +15,7 @@ from solo_bg.draw.styles import STYLE_NAMES
 from solo_bg.errors import SetupError
 from solo_bg.runs.shards import WHOLE, Shard
 from solo_bg.sources import choose_source
+from solo_bg.sources.tiled import read_tiles
 
 CHOICES = {
     'on_empty': ('skip', 'black', 'copy'),
@@ -53,6 +54,7 @@ class Settings:
         fill, mix: names of fills; `mix` as (name, weight) pairs.
         batch_size: None: 1 on the CPU, 8 on CUDA.
         frames: write every n-th frame of a video as a picture; None: write videos.
+        tiles: `SIZE` or `SIZE:OVERLAP`, see `solo_bg.sources.tiled.read_tiles`; None: the image as a whole.
         threads: CPU threads of the model; None: torch's choice.
 
     Raises:
@@ -96,6 +98,7 @@ class Settings:
     threads: int | None = None
     trust_checkpoint: bool = False
     cfg_options: Sequence[str] = ()
+    tiles: str | None = None
     max_pixels: int = MAX_PIXELS
     limit: int | None = None
     resume: bool = False
@@ -120,6 +123,10 @@ class Settings:
         _, source = choose_source(self.source, self.config)
         if source.needs_model and not (self.config and self.checkpoint):
             raise SetupError('this source needs a config and a checkpoint')
+        if self.tiles:
+            read_tiles(self.tiles)
+            if not source.takes_tiles:
+                raise SetupError(f'--tiles is for the sources model and union, not for {self.source or self.config}')
         if self.refine:
             read_refine_options(self.refine, self.refine_options)
         self._check_annotations(source.needs_annotations)

@@ -74,6 +74,7 @@ class Source:
         needs_model: the command takes CONFIG and CHECKPOINT for this source.
         needs_annotations: the command takes `--ann` for this source.
         has_scores: its scores mean something; otherwise `--score-thr` does not apply.
+        takes_tiles: it has `in_tiles`, so that the command takes `--tiles` for it.
         option_defaults: the `--source-options` it takes, with their defaults. A default's type is the option's type.
         class_names: all classes it can find.
         device: where it computes and where its masks are: `cpu`, `cuda` or `cuda:N`.
@@ -82,6 +83,7 @@ class Source:
     needs_model: ClassVar[bool] = False
     needs_annotations: ClassVar[bool] = False
     has_scores: ClassVar[bool] = True
+    takes_tiles: ClassVar[bool] = False
     option_defaults: ClassVar[Mapping[str, Any]] = {}
 
     class_names: tuple[str, ...] = ()
@@ -114,6 +116,17 @@ class Source:
 
     def __call__(self, images: Sequence[InputImage]) -> list[Instances]:
         """Find the instances of each image, in order. Raises ImageError for an image that it cannot use."""
+        raise NotImplementedError
+
+    def in_tiles(self, side: int, overlap: int) -> Source:
+        """This source for large images: it looks at overlapping tiles, and its instances are joined.
+
+        A source whose instances in a part of an image are those of the image can return
+        `solo_bg.sources.tiled.Tiled(self, side, overlap)`.
+
+        Args:
+            side, overlap: of the tiles, in pixels.
+        """
         raise NotImplementedError
 
     def start_clip(self) -> Callable[[InputImage], Instances]:

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from solo_bg.sources.base import InputImage, Source, SourceSettings
+from solo_bg.sources.tiled import Tiled
 
 if TYPE_CHECKING:
     from solo_bg.core.instances import Instances
@@ -16,6 +17,7 @@ class Detector(Source):
     """A `Segmenter`: a config and a checkpoint of mmdet's."""
 
     needs_model = True
+    takes_tiles = True
 
     def __init__(self, segmenter: Segmenter) -> None:
         self.segmenter = segmenter
@@ -40,6 +42,9 @@ class Detector(Source):
 
     def describe(self) -> dict[str, Any]:
         return self.segmenter.describe()
+
+    def in_tiles(self, side: int, overlap: int) -> Source:
+        return Tiled(self, side, overlap)
 
     def prepare(self, image: InputImage) -> InputImage:
         return image.with_prepared(self.segmenter.prepare(image.pixels))

@@ -17,6 +17,7 @@ class Union(Source):
 
     needs_model = True
     needs_annotations = True
+    takes_tiles = True
 
     def __init__(self, source: Source, class_names: Sequence[str]) -> None:
         self.source = source
@@ -29,6 +30,10 @@ class Union(Source):
 
     def describe(self) -> dict[str, Any]:
         return self.source.describe()
+
+    def in_tiles(self, side: int, overlap: int) -> Source:
+        """The other source in tiles; annotations need none."""
+        return Union(self.source.in_tiles(side, overlap), self.class_names)
 
     def prepare(self, image: InputImage) -> InputImage:
         return self.source.prepare(image)
