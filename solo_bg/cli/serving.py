@@ -35,7 +35,7 @@ class Limits:
         seconds: time for receiving a request, and again for answering it.
     """
 
-    body: int = 32 << 20
+    body: int = 32_000_000
     queue: int = 32
     seconds: float = 60.0
 

@@ -126,9 +126,7 @@ def test_answers_that_nobody_reads_keep_their_place_until_time_is_up(source):
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.connect(('127.0.0.1', client.port))
         body = httpx.Request('POST', 'http://127.0.0.1/', files={'image': photo}, data={'fill': 'noise'})
-        head = (
-            f'POST /api/eliminate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {body.headers["content-type"]}\r\n'
-        )
+        head = f'POST /api/eliminate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {body.headers["content-type"]}\r\n'
         deaf.sendall(f'{head}Content-Length: {body.headers["content-length"]}\r\n\r\n'.encode() + body.read())
         wait_until(lambda: source.batches)
         error_of(send(client), 503)
