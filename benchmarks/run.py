@@ -7,6 +7,7 @@ python benchmarks/run.py growth IMAGES/                     # time per image and
 python benchmarks/run.py processes IMAGES/                  # one process of one thread against two
 python benchmarks/run.py agreement IMAGES/                  # masks in each precision against fp32
 python benchmarks/run.py video IMAGES/                     # a video against its frames, memory, flicker
+python benchmarks/run.py server IMAGES/                    # the server against Python, and its memory under load
 python benchmarks/run.py disk ANNOTATIONS.json IMAGES/      # bytes per pixel of each style, for --dry-run
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 import compose
 import inference
 import pipeline
+import server
 import torch
 import video
 
@@ -64,15 +66,19 @@ def build_parser() -> argparse.ArgumentParser:
     videos.add_argument('--frames', type=int, default=50, help='frames of the 1080p video (default: 50)')
     videos.add_argument('--counts', type=int, nargs='+', default=(100, 1000, 10000), help='frames, for the memory')
     videos.add_argument('--windows', type=int, nargs='+', default=(1, 3, 5, 9), help='values of --smooth')
+    serving = command(server.server)
+    serving.add_argument('images', type=Path, help=PHOTOS)
+    serving.add_argument('--clients', type=int, default=8)
+    serving.add_argument('--seconds', type=float, default=300, help='time under load (default: 300)')
 
     disk = command(compose.disk)
     disk.add_argument('annotations', type=Path)
     disk.add_argument('images', type=Path)
 
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    for one in (composing, one_image, disk_to_disk, growth, processes, agreement, videos):
+    for one in (composing, one_image, disk_to_disk, growth, processes, agreement, videos, serving):
         one.add_argument('--device', default=device)
-    for one in (composing, one_image, disk_to_disk, processes, videos):
+    for one in (composing, one_image, disk_to_disk, processes, videos, serving):
         one.add_argument('--rounds', type=int, default=5)
     for one in (one_image, disk_to_disk):
         one.add_argument('--precisions', nargs='+', default=['fp32', 'bf16'])

@@ -370,6 +370,16 @@ def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:
     return lambda image, instances: image
 
 
+def encode(item: Composed, options: Options) -> dict[str, bytes]:
+    """The files of an image, as bytes, by their keys in `Record.outputs`: pictures, and the indexes of styles with parts.
+
+    Raises ImageError if the format cannot hold a picture.
+    """
+    suffixes = {key: Path(options.output(key, item.job.name)).suffix for key in item.pictures}
+    pictures = {key: encode_image(item.pictures[key], suffixes[key], options.quality) for key in suffixes}
+    return pictures | {style: encode_rows(rows) for style, rows in item.rows.items()}
+
+
 def write(item: Composed | Record, options: Options, earlier: EarlierResults | None = None) -> Record:
     """Encode all pictures and indexes, then write all of them or none."""
     if isinstance(item, Record):
@@ -377,11 +387,7 @@ def write(item: Composed | Record, options: Options, earlier: EarlierResults | N
     start, record = time.perf_counter() - item.record.seconds, item.record
     outputs = {key: options.output(key, item.job.name) for key in (*item.pictures, *item.rows)}
     try:
-        encoded = {
-            outputs[key]: encode_image(picture, Path(outputs[key]).suffix, options.quality)
-            for key, picture in item.pictures.items()
-        }
-        encoded |= {outputs[style]: encode_rows(rows) for style, rows in item.rows.items()}
+        encoded = {outputs[key]: data for key, data in encode(item, options).items()}
         if earlier and outputs:
             earlier.begin(record.input, outputs)
         if item.thumbnail:  # not durable: waiting for the disk would take longer than all the rest of it
