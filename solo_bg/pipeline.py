@@ -304,6 +304,12 @@ def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:
     return lambda image, instances: image
 
 
+def encode(item: Composed, options: Options) -> dict[str, bytes]:
+    """The file of each picture, as bytes, by style. Raises ImageError if the format cannot hold a picture."""
+    suffixes = {style: Path(options.output(style, item.job.name)).suffix for style in item.pictures}
+    return {style: encode_image(item.pictures[style], suffixes[style], options.quality) for style in suffixes}
+
+
 def write(item: Composed | Record, options: Options, earlier: EarlierResults | None = None) -> Record:
     """Encode all pictures, then write all of them or none."""
     if isinstance(item, Record):
@@ -311,10 +317,7 @@ def write(item: Composed | Record, options: Options, earlier: EarlierResults | N
     start, record = time.perf_counter() - item.record.seconds, item.record
     outputs = {style: options.output(style, item.job.name) for style in item.pictures}
     try:
-        encoded = {
-            outputs[style]: encode_image(picture, Path(outputs[style]).suffix, options.quality)
-            for style, picture in item.pictures.items()
-        }
+        encoded = {outputs[style]: data for style, data in encode(item, options).items()}
         if earlier and outputs:
             earlier.begin(record.input, outputs)
         write_all(options.out, encoded)

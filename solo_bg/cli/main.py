@@ -54,8 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return merge(command.merge)
             return run(command, command.settings)
     except SetupError as error:
-        print(f'eliminate_bg: error: {" ".join(str(error).split())}', file=sys.stderr)
-        return 2
+        return fail(error)
     except ImageError as error:  # the manifest itself could not be written
         print(f'eliminate_bg: error: {error}', file=sys.stderr)
         return 1
@@ -67,6 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, Interrupted) as stop:
         print(f'eliminate_bg: interrupted; {CONTINUE}', file=sys.stderr)
         return 130 if isinstance(stop, KeyboardInterrupt) else 143
+
+
+def fail(error: SetupError) -> int:
+    """Print why nothing could start. Returns the exit code."""
+    print(f'eliminate_bg: error: {" ".join(str(error).split())}', file=sys.stderr)
+    return 2
 
 
 def set_up_terminal() -> None:

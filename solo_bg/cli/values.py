@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Sequence
 
@@ -81,7 +82,7 @@ def mix(text: str) -> list[tuple[str, float]]:
     while match := MIX_PART.match(text, end):
         parts.append((fill(match[1]), float(match[2])))
         end = match.end()
-    if end != len(text) or sum(weight for _, weight in parts) <= 0:
+    if end != len(text) or not 0 < sum(weight for _, weight in parts) < math.inf:
         raise argparse.ArgumentTypeError(f'expected fills with weights such as zero:0.5,noise:0.5, got {text!r}')
     return parts
 

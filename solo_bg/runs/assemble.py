@@ -46,10 +46,14 @@ def make_source(settings: Settings, annotations: Annotations | None) -> Source:
             annotated_classes=annotated,
         )
     )
-    known = dict.fromkeys((*source.class_names, *annotated))
-    if unknown := [name for name in settings.classes or () if name not in known]:
-        raise SetupError(f'no class named {", ".join(unknown)}; the classes are {", ".join(known)}')
+    check_classes(settings, (*source.class_names, *annotated))
     return source
+
+
+def check_classes(settings: Settings, known: Sequence[str]) -> None:
+    """Raise SetupError if one of `classes` is not known."""
+    if unknown := [name for name in settings.classes or () if name not in known]:
+        raise SetupError(f'no class named {", ".join(unknown)}; the classes are {", ".join(dict.fromkeys(known))}')
 
 
 def make_options(settings: Settings, fill: Fill | None = None, device: str = 'cpu') -> Options:
