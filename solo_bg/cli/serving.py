@@ -35,7 +35,7 @@ class Limits:
         seconds: time for receiving a request, and again for answering it.
     """
 
-    body: int = 32 << 20
+    body: int = 32_000_000
     queue: int = 32
     seconds: float = 60.0
 
@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         usage='%(prog)s [options] [CONFIG CHECKPOINT]',
         description='Serve a page and an API that take the background out of images.',
-        epilog='Exit code: 0 stopped by SIGTERM or Ctrl-C, 2 nothing could start.',
+        epilog='Exit code: 0 stopped by SIGTERM or Ctrl-C, 1 the device was lost, 2 nothing could start.',
     )
     parser.add_argument(
         'paths',

@@ -21,7 +21,7 @@ from solo_bg.web.answers import draw, find
 from solo_bg.web.desk import Desk
 from solo_bg.web.docs import docs_page
 from solo_bg.web.engine import Engine
-from solo_bg.web.errors import add_handlers, as_json, busy
+from solo_bg.web.errors import add_handlers, as_json
 from solo_bg.web.guard import NOTHING, Guard, page_policy
 from solo_bg.web.models import describe_loaded, known_models
 
@@ -53,7 +53,7 @@ def make_app(engine: Engine, serving: Serving) -> ASGIApp:
     add_facts(app, engine)
     add_work(app, Desk(engine, serving))
     policies = {'/': page_policy(script_hashes(page)), '/docs': WITH_STYLE}
-    return Guard(app, serving.token, serving.limits.body, policies)
+    return Guard(app, serving.token, serving.limits, policies)
 
 
 def script_hashes(page: bytes) -> str:
@@ -86,7 +86,7 @@ def add_facts(app: FastAPI, engine: Engine) -> None:
     async def health() -> Response:
         """Whether the server can answer requests, its version, and the name of its model."""
         if engine.lost:
-            raise busy(f'a server that has lost its device ({engine.lost})', 'a server that is restarted')
+            raise engine.no_device()
         return as_json({'status': 'ok', 'version': __version__, 'model': loaded['name']})
 
     @app.get(

@@ -12,7 +12,7 @@ T = TypeVar('T')
 R = TypeVar('R')
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # an item may hold arrays, which cannot be compared
 class Waiting(Generic[T, R]):
     item: T
     shape: Hashable

@@ -21,7 +21,7 @@ from solo_bg.runs import assemble
 from solo_bg.runs.settings import Settings
 from solo_bg.sources.base import InputImage, Source
 from solo_bg.web.batches import Batches
-from solo_bg.web.errors import busy, raise_failed
+from solo_bg.web.errors import WebError, busy, raise_failed
 from solo_bg.web.forms import Form
 from solo_bg.workers import single_threaded_pool
 
@@ -37,7 +37,10 @@ class Engine:
 
     Attributes:
         lost: why no request can be answered any more, or None.
+        on_lost: is called when that happens, in the model's thread.
     """
+
+    on_lost: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, source: Source, settings: Settings) -> None:
         self.source, self.settings = source, settings
@@ -56,6 +59,7 @@ class Engine:
             self.decoded = asyncio.Semaphore(workers + size)  # images in memory; other requests wait as files
             self.batches: Batches[Loaded, Segmented | Record] = Batches(self.segment, size, model)
             batching = asyncio.ensure_future(self.batches.run())
+            batching.add_done_callback(self.stopped)
             try:
                 yield
             finally:
@@ -66,9 +70,22 @@ class Engine:
         try:
             return segment(items, self.source)
         except RuntimeError as error:
-            if is_fatal(error):
-                self.lost = ' '.join(str(error).split())
-            raise
+            if not is_fatal(error):
+                raise
+            self.lose(error)
+            raise self.no_device() from error
+
+    def stopped(self, batching: asyncio.Future[None]) -> None:
+        """Note a fault in the batches themselves: no request would be answered any more."""
+        if not batching.cancelled() and (error := batching.exception()):
+            self.lose(error)
+
+    def lose(self, error: BaseException) -> None:
+        self.lost = ' '.join(str(error).split()) or type(error).__name__
+        self.on_lost()
+
+    def no_device(self) -> WebError:
+        return busy(f'a request to a server that has lost its device ({self.lost})', 'a server that is started again')
 
     async def process(self, form: Form, settings: Settings, finish: Callable[[Segmented, Options], T]) -> T:
         """Decode the image, find its instances, and call `finish` with them in a thread.
@@ -77,7 +94,7 @@ class Engine:
             ImageError, SetupError, WebError: the image or the options cannot be used.
         """
         if self.lost:
-            raise busy(f'a request to a server that has lost its device ({self.lost})', 'a server that is restarted')
+            raise self.no_device()
         async with self.decoded:
             loaded, options = await self.in_thread(self.load, form, settings)
             found = await self.batches.ask(loaded, loaded.shape)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from solo_bg.errors import ImageError, SetupError
 from solo_bg.records import Record
@@ -17,6 +18,7 @@ from solo_bg.records import Record
 log = logging.getLogger('solo_bg')
 READABLE = 'an image file that can be read whole: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or JPEG 2000'
 RETRY_AFTER = '2'  # seconds
+CLIENT_LEFT = 499  # a status that nobody receives; nginx writes it into its log in this case
 
 
 class WebError(Exception):
@@ -89,9 +91,12 @@ def add_handlers(app: FastAPI) -> None:
     async def on_memory_error(request: Request, error: MemoryError) -> Response:
         return busy('a request for which memory ran out', 'enough free memory').response()
 
+    @app.exception_handler(ClientDisconnect)
+    async def on_leaving(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=CLIENT_LEFT)
+
     @app.exception_handler(Exception)
     async def on_unexpected_error(request: Request, error: Exception) -> Response:
-        log.error('unexpected %s: %s', type(error).__name__, error)
         given = f'{request.method} {request.url.path}'
         do = "try again; the server's log has the reason"
         return WebError(500, given, 'an answer, but the server has a fault', do).response()

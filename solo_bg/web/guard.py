@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from solo_bg.cli.serving import is_local
-from solo_bg.web.errors import WebError
+from solo_bg.cli.serving import Limits, is_local
+from solo_bg.web.errors import WebError, busy
 from solo_bg.web.forms import too_large
 
+log = logging.getLogger('solo_bg')
 OPEN = ('/', '/api/health', '/docs', '/openapi.json')  # paths that need no token; they tell nothing about images
+PART = 256 << 10  # bytes of an answer that are handed to the connection at once
 NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 HEADERS = {
     'X-Content-Type-Options': 'nosniff',
@@ -25,36 +29,55 @@ HEADERS = {
 
 
 class Guard:
-    """Refuses requests that other sites or strangers send, and bodies that are too large by their own account.
+    """Refuses requests of other sites and strangers, bodies that are too large by their own account, and what does not
+    fit into the queue.
 
     Args:
         app: the application.
         token: what requests must carry as `Authorization: Bearer TOKEN`; None: only this machine's are answered.
-        body: bytes of a request's body at most.
+        limits: on the body and the queue.
         policies: path -> Content-Security-Policy; other paths allow nothing.
+
+    Attributes:
+        present: requests that are being received, wait, are worked on or answered.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, body: int, policies: Mapping[str, str]) -> None:
-        self.app, self.token, self.body, self.policies = app, token, body, policies
+    def __init__(self, app: ASGIApp, token: str | None, limits: Limits, policies: Mapping[str, str]) -> None:
+        self.app, self.token, self.limits, self.policies = app, token, limits, policies
+        self.present = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope['type'] != 'http':
             await self.app(scope, receive, send)
             return
 
-        async def send_with_headers(message: Message) -> None:
+        async def send_safely(message: Message) -> None:
             if message['type'] == 'http.response.start':
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
                 headers['Content-Security-Policy'] = self.policies.get(scope['path'], NOTHING)
-            await send(message)
+            for part in in_parts(message):
+                await send(part)
 
         try:
             self.check(scope, Headers(scope=scope))
-        except WebError as error:
-            await error.response()(scope, receive, send_with_headers)
-        else:
-            await self.app(scope, receive, send_with_headers)
+            with self.place() if scope['method'] == 'POST' else nullcontext():
+                await self.app(scope, receive, send_safely)
+        except WebError as error:  # the application answers its own
+            await error.response()(scope, receive, send_safely)
+        except Exception:  # the application has answered with a 500; raised further, it would cost the connection
+            log.exception('a request to %s failed', scope['path'])
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place in the queue, held until the answer is on its way. Raises WebError if all are taken."""
+        if self.present >= self.limits.queue:
+            raise busy('one request too many', f'at most {self.limits.queue} at the same time')
+        self.present += 1
+        try:
+            yield
+        finally:
+            self.present -= 1
 
     def check(self, scope: Scope, headers: Headers) -> None:
         """Raise WebError for a request that is not let in."""
@@ -69,8 +92,19 @@ class Guard:
         length = headers.get('content-length', '0')
         if not (length.isascii() and length.isdigit() and len(length) < 20):
             raise WebError(400, f'the Content-Length {length!r}', 'a number of bytes', 'leave it to your client')
-        if int(length) > self.body:
-            raise too_large(f'{length} bytes', self.body)
+        if int(length) > self.limits.body:
+            raise too_large(f'{length} bytes', self.limits.body)
+
+
+def in_parts(message: Message) -> Iterator[Message]:
+    """The message in parts, the next of which is sent when the client has taken most of those before it. So an answer
+    that nobody reads keeps its place in the queue."""
+    body = message.get('body', b'')
+    for first in range(0, len(body), PART):
+        last = first + PART >= len(body)
+        yield {**message, 'body': body[first : first + PART], 'more_body': not last or message.get('more_body', False)}
+    if not body:
+        yield message
 
 
 def check_host(headers: Headers) -> None:

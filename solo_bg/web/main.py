@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 
@@ -11,11 +11,9 @@ from solo_bg.cli.main import fail, set_up_terminal
 from solo_bg.cli.serving import Serving, parse
 from solo_bg.errors import SetupError
 
-log = logging.getLogger('solo_bg')
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the server. Returns the exit code: 0 stopped, 2 nothing could start."""
+    """Run the server. Returns the exit code: 0 stopped, 1 the device was lost, 2 nothing could start."""
     serving = parse(sys.argv[1:] if argv is None else argv)
     set_up_terminal()
     try:
@@ -30,27 +28,27 @@ def serve(serving: Serving) -> int:
         import uvicorn
 
         from solo_bg.web.app import make_app
-        from solo_bg.web.protocol import timed_protocol
+        from solo_bg.web.listen import make_config
     except ImportError as error:
         raise SetupError(f'the server lacks a library ({error}); pip install "solo_bg[web]"') from error
     from solo_bg.runs import assemble
     from solo_bg.runs.shards import WHOLE
     from solo_bg.web.engine import Engine
 
-    settings, limits = serving.settings, serving.limits
-    assemble.set_threads(settings.threads, WHOLE)
-    engine = Engine(assemble.make_source(settings, None), settings)
-    config = uvicorn.Config(
-        make_app(engine, serving),
-        serving.host,
-        serving.port,
-        http=timed_protocol(2 * limits.seconds),
-        ws='none',
-        server_header=False,
-        limit_concurrency=4 * limits.queue + 64,  # connections; beyond them even an error would cost too much
-        timeout_graceful_shutdown=int(2 * limits.seconds),
-    )
+    check_address(serving.host, serving.port)  # before the model is loaded, which takes seconds
+    assemble.set_threads(serving.settings.threads, WHOLE)
+    engine = Engine(assemble.make_source(serving.settings, None), serving.settings)
+    server = uvicorn.Server(make_config(make_app(engine, serving), serving))
+    engine.on_lost = lambda: setattr(server, 'should_exit', True)  # whoever watches the process starts it again
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn drains, then raises the signal once more
         signal.signal(number, lambda number, frame: None)
-    uvicorn.Server(config).run()
-    return 0
+    server.run()
+    return 1 if engine.lost else 0
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise SetupError unless the server can listen there."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ':' in host else socket.AF_INET).close()
+    except OSError as error:
+        raise SetupError(f'cannot listen on {host}, port {port} ({error.strerror}); choose another one') from error
