@@ -5,7 +5,7 @@ DEMO := out/demo
 OPENMMLAB := .venv-openmmlab
 PYTEST := -q -n 2 --dist loadfile  # two processes; the tests of one file stay in one, and share its fixtures
 
-.PHONY: demo test test-openmmlab lint bench clean
+.PHONY: demo test test-openmmlab test-web lint bench clean
 
 demo: $(VENV)/installed  ## the main job, with the bundled model on the bundled images
 	$(BIN)/python tools/eliminate_bg.py -o $(DEMO) --on-empty black --resume
@@ -16,6 +16,9 @@ test: lint  ## everything but `slow` and `gpu`
 
 test-openmmlab: $(OPENMMLAB)/installed  ## the same tests beside upstream mmdet, mmcv-lite and mmengine
 	$(OPENMMLAB)/bin/python -m pytest $(PYTEST)
+
+test-web: $(VENV)/installed-web  ## the page in a browser: a Chromium or Chrome, or the one that CHROMIUM names
+	$(BIN)/python -m pytest -q -m web tests/page
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
@@ -40,6 +43,10 @@ $(VENV)/installed: requirements.txt pyproject.toml
 
 $(VENV)/installed-test: $(VENV)/installed requirements-test.txt
 	$(BIN)/python -m pip install -q -r requirements-test.txt
+	touch $@
+
+$(VENV)/installed-web: $(VENV)/installed-test requirements-web.txt
+	$(BIN)/python -m pip install -q -r requirements-web.txt
 	touch $@
 
 $(OPENMMLAB)/installed: requirements-openmmlab.txt pyproject.toml

@@ -371,7 +371,7 @@ def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:
 
 
 def encode(item: Composed, options: Options) -> dict[str, bytes]:
-    """The files of an image, as bytes, by their keys in `Record.outputs`: pictures, and the indexes of styles with parts.
+    """The files of an image, by their keys in `Record.outputs`: pictures, and the indexes of styles with parts.
 
     Raises ImageError if the format cannot hold a picture.
     """
