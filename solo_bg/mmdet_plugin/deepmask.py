@@ -173,8 +173,8 @@ class DeepMask(PyramidDetector):
         expected = tuple(count - 1 + CELLS + 2 * edge for count in windows)
         if tuple(x.shape[-2:]) != expected:
             raise ValueError(
-                f'the trunk turns {tuple(pixels.shape[-2:])} pixels into {tuple(x.shape[-2:])} features; DeepMask needs '
-                f'{expected}, those of stride {STRIDE}: choose them with out_indices of the backbone'
+                f'the trunk turns {tuple(pixels.shape[-2:])} pixels into {tuple(x.shape[-2:])} features; DeepMask '
+                f'needs {expected}, those of stride {STRIDE}: choose them with out_indices of the backbone'
             )
         return x[..., edge : expected[0] - edge, edge : expected[1] - edge]
 

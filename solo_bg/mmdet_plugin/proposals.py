@@ -164,7 +164,7 @@ def masks_of(levels: Sequence[Level], rows: Tensor) -> Tensor:
 
 
 def occupied_part(masks: Tensor, windows: Tensor) -> Tensor:
-    """The smallest box around each mask, bool (k, m, m), none of them empty, inside its window: float32 (k, 4), xyxy."""
+    """The smallest box around each mask, bool (k, m, m), in the image: float32 (k, 4), xyxy. No mask may be empty."""
     corner, extent = windows[:, [0, 1, 0, 1]], (windows[:, 2:] - windows[:, :2])[:, [0, 1, 0, 1]]
     return corner + boxes_of(masks) / masks.shape[-1] * extent
 
