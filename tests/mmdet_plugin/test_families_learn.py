@@ -28,8 +28,8 @@ HEADS = {
         'test_cfg': {'shorter_sides': [107, 160, 240, 360], 'max_per_img': 100},
     },
 }
-EXAMPLES = {'deepmask_r18': 160, 'instancefcn_r18': 24}  # windows, or images in several scales
-STEPS = {'deepmask_r18': 500, 'instancefcn_r18': 300}
+EXAMPLES = {'deepmask_r18': 96, 'instancefcn_r18': 16}  # windows, or images in several scales
+STEPS = {'deepmask_r18': 300, 'instancefcn_r18': 250}
 BATCH = {'deepmask_r18': 32, 'instancefcn_r18': 2}
 
 
