@@ -34,7 +34,8 @@ def proposals(args: argparse.Namespace) -> None:
     coco = ground_truth(annotations)
     rows, strips = {}, []
     for model in args.models:
-        name, config, checkpoint = model.split('=', 1)[0], *model.split('=', 1)[1].split(',')
+        name, _, files = model.partition('=')
+        config, _, checkpoint = files.partition(',')
         segmenter = load(config, checkpoint, args.device)
         results, seconds = [], 0.0
         for index, image in enumerate(images):

@@ -56,8 +56,9 @@ def as_instances(result: Any, size: Sequence[int], class_names: Sequence[str] = 
             'None, a DetDataSample, an InstanceData, Detections or (bbox_results, segm_results)'
         )
     masks, labels, scores = parts
-    if codes_of_size(masks, size):
-        boxes, crops = read_codes(masks)
+    codes = codes_of_size(masks, size)
+    if codes:
+        boxes, crops = read_codes(codes)
         return Instances.from_crops(
             boxes, crops, size, torch.as_tensor(labels).long().cpu(), torch.as_tensor(scores).float().cpu(), class_names
         )
@@ -95,11 +96,11 @@ def stack_masks(masks: Any, size: tuple[int, int]) -> Tensor:
     return torch.from_numpy(np.stack([np.asarray(mask) for mask in masks]) > 0.5)
 
 
-def codes_of_size(masks: Any, size: tuple[int, int]) -> bool:
-    """Whether masks are COCO's RLEs, one or more, all of images of this height and width."""
-    if isinstance(masks, Tensor) or not len(masks) or not all(isinstance(mask, dict) for mask in masks):
-        return False
-    return all(tuple(mask['size']) == size for mask in masks)
+def codes_of_size(masks: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
+    """The masks as they are, if they are COCO's RLEs, all of images of this height and width; else none."""
+    if not isinstance(masks, (list, tuple)) or not all(isinstance(mask, dict) for mask in masks):
+        return []
+    return list(masks) if all(tuple(mask['size']) == size for mask in masks) else []
 
 
 def read_codes(codes: Sequence[dict[str, Any]]) -> tuple[Tensor, Crops]:

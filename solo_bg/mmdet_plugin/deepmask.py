@@ -91,7 +91,7 @@ class DeepMaskHead(BaseModule):
         """
         windows = features[0].unfold(1, CELLS, 1).unfold(2, CELLS, 1)  # (C, h - 13, w - 13, 14, 14), a view
         found = [features.new_zeros(0, SIDE, SIDE, dtype=torch.float32)]
-        for some in rows.split(CHUNK):
+        for some in torch.split(rows, CHUNK):
             y, x = some // windows.shape[2], some % windows.shape[2]
             if len(some):
                 found.append(self.masks(windows[:, y, x].transpose(0, 1).contiguous()).sigmoid())

@@ -4,7 +4,8 @@ import pytest
 import torch
 from small_families import small_model
 
-from solo_bg.mmdet_plugin.instance_fcn import InstanceFCNHead, assemble
+from solo_bg.mmdet_plugin.assembling import assemble
+from solo_bg.mmdet_plugin.instance_fcn import InstanceFCNHead
 
 
 @pytest.mark.parametrize(('parts', 'window'), [(5, 21), (3, 9), (1, 7), (7, 7)])
