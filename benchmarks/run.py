@@ -9,6 +9,7 @@ python benchmarks/run.py agreement IMAGES/                  # masks in each prec
 python benchmarks/run.py video IMAGES/                     # a video against its frames, memory, flicker
 python benchmarks/run.py server IMAGES/                    # the server against Python, and its memory under load
 python benchmarks/run.py disk ANNOTATIONS.json IMAGES/      # bytes per pixel of each style, for --dry-run
+python benchmarks/run.py proposals ANNOTATIONS.json IMAGES/ --models NAME=CONFIG,CHECKPOINT ...  # average recall
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 import compose
 import inference
 import pipeline
+import proposals
 import server
 import torch
 import video
@@ -75,8 +77,18 @@ def build_parser() -> argparse.ArgumentParser:
     disk.add_argument('annotations', type=Path)
     disk.add_argument('images', type=Path)
 
+    recall = command(proposals.proposals)
+    recall.add_argument('annotations', type=Path)
+    recall.add_argument('images', type=Path)
+    recall.add_argument('--models', nargs='+', required=True, metavar='NAME=CONFIG,CHECKPOINT')
+    recall.add_argument('--limit', type=int, help='images (default: all)')
+    recall.add_argument('--show', type=int, default=0, metavar='N', help='number of the image on the pictures')
+    recall.add_argument('--json', type=Path, default=Path('out/bench/proposals.json'))
+    recall.add_argument('--picture', type=Path, default=Path('out/bench/proposals.png'))
+    recall.add_argument('--maps', type=Path, default=Path('out/bench/score_maps.png'), help="InstanceFCN's score maps")
+
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    for one in (composing, one_image, disk_to_disk, growth, processes, agreement, videos, serving):
+    for one in (composing, one_image, disk_to_disk, growth, processes, agreement, videos, serving, recall):
         one.add_argument('--device', default=device)
     for one in (composing, one_image, disk_to_disk, processes, videos, serving):
         one.add_argument('--rounds', type=int, default=5)

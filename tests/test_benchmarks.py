@@ -12,7 +12,16 @@ from conftest import CONFIG, ROOT
 from solo_bg.scenes import draw_scene
 
 # name -> number of folders or files it must be given
-INPUTS = {'pipeline': 1, 'growth': 1, 'processes': 1, 'agreement': 1, 'video': 1, 'server': 1, 'disk': 2}
+INPUTS = {
+    'pipeline': 1,
+    'growth': 1,
+    'processes': 1,
+    'agreement': 1,
+    'video': 1,
+    'server': 1,
+    'disk': 2,
+    'proposals': 2,
+}
 
 
 def run(*argv):
@@ -24,7 +33,8 @@ def run(*argv):
 
 @pytest.mark.parametrize('name', ['compose', 'inference', *INPUTS])
 def test_each_benchmark_has_a_name(name):
-    args = benchmarks.build_parser().parse_args([name, *['x'] * INPUTS.get(name, 0)])
+    given = ['x'] * INPUTS.get(name, 0) + ['--models', 'x=x,x'] * (name == 'proposals')
+    args = benchmarks.build_parser().parse_args([name, *given])
     assert args.work.__name__ == name and args.work.__doc__
 
 
@@ -68,3 +78,23 @@ def test_the_benchmark_of_the_server(tmp_path):
         cv2.imwrite(str(tmp_path / f'{name}.png'), draw_scene(3, 96, 128)[0])
     printed = run('server', tmp_path, '--device', 'cpu', '--rounds', '1', '--seconds', '3', '--clients', '2')
     assert '4 images, processor time' in printed and 'statuses {200: ' in printed and 'resident memory' in printed
+
+
+def test_the_benchmark_of_proposals(tmp_path):
+    """In this process, as four models are loaded quickly once mmdet is imported."""
+    from coco_data import make_dataset
+    from small_families import SMALL, save_small_family
+
+    make_dataset(tmp_path)
+    models = [f'{name}={",".join(map(str, save_small_family(name, tmp_path)))}' for name in SMALL]
+    files = {name: tmp_path / f'out/{name}' for name in ('a.json', 'a.png', 'maps.png')}
+    out = ['--json', files['a.json'], '--picture', files['a.png'], '--maps', files['maps.png'], '--device', 'cpu']
+    argv = ['proposals', tmp_path / 'instances.json', tmp_path / 'images', '--limit', '2', *out, '--models', *models]
+    args = benchmarks.build_parser().parse_args(list(map(str, argv)))
+    args.work(args)
+    rows = json.loads(files['a.json'].read_text())
+    assert list(rows) == list(SMALL)
+    for row in rows.values():
+        assert 0 <= row['AR@10'] <= row['AR@100'] <= row['AR@1000'] <= 1 and row['seconds'] > 0
+    assert cv2.imread(str(files['a.png'])).shape == (2 * 138, 10 * 160, 3)
+    assert cv2.imread(str(files['maps.png'])).std() > 0

@@ -28,6 +28,7 @@ BYTES_A_PIXEL = {  # benchmarks/run.py disk, on 100 photographs of COCO, a third
     'labels': {'.png': 0.02},
     'cutout': {'.png': 2.24, '.webp': 1.42},
     'instances': {'.png': 1.51, '.webp': 0.96},
+    'crops': {'.png': 0.34, '.jpg': 0.14, '.webp': 0.20},
 }
 
 

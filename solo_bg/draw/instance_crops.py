@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -29,23 +32,31 @@ def instance_crops(image: Tensor, instances: Instances) -> list[Part]:
     """
     check_image(image, instances.size)
     soft, boxes = soft_pixels(instances)
-    areas, scores = instances.areas.tolist(), instances.scores.tolist()
     parts = []
-    for number, (x0, y0, x1, y1) in enumerate(boxes):
-        if not areas[number]:
-            continue
+    for number, facts in describe(instances, boxes):
+        x0, y0, x1, y1 = facts['box']
         alpha = opacity_in(instances, number, soft, (x0, y0, x1, y1))
-        facts = {
-            'class': instances.names[number],
-            'score': round(scores[number], 6),
-            'box': [x0, y0, x1, y1],
-            'width': x1 - x0,
-            'height': y1 - y0,
-            'area': areas[number],
-            'at_edge': min(x0, y0) == 0 or x1 == instances.size[1] or y1 == instances.size[0],
-        }
         parts.append(Part(number, torch.cat([image[y0:y1, x0:x1], alpha[..., None]], 2), facts))
     return parts
+
+
+def describe(instances: Instances, boxes: Sequence[Sequence[int]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """What the index says about each instance that has pixels, with its position. `boxes` are those of the crops."""
+    areas, scores = instances.areas.tolist(), instances.scores.tolist()
+    for number, (x0, y0, x1, y1) in enumerate(boxes):
+        if areas[number]:
+            yield (
+                number,
+                {
+                    'class': instances.names[number],
+                    'score': round(scores[number], 6),
+                    'box': [x0, y0, x1, y1],
+                    'width': x1 - x0,
+                    'height': y1 - y0,
+                    'area': areas[number],
+                    'at_edge': min(x0, y0) == 0 or x1 == instances.size[1] or y1 == instances.size[0],
+                },
+            )
 
 
 def soft_pixels(instances: Instances) -> tuple[Tensor | None, list[list[int]]]:

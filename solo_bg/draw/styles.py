@@ -48,6 +48,7 @@ STYLES = {
 }
 PART_STYLES = {
     'instances': 'solo_bg.draw.instance_crops:instance_crops',
+    'crops': 'solo_bg.draw.square_crops:square_crops',
 }
 STYLE_NAMES = (*STYLES, *PART_STYLES)
 ALPHA_STYLES = ('cutout', 'instances')  # have an alpha: never JPEG, and with the foreground's own colours

@@ -156,7 +156,9 @@ class Visitor:
         figure = self.page.locator('#result-figure')
         figure.scroll_into_view_if_needed()
         box, (width, height) = figure.bounding_box(), self.page.evaluate('() => [picture.width, picture.height]')
-        self.page.mouse.click(box['x'] + (x + 0.5) / width * box['width'], box['y'] + (y + 0.5) / height * box['height'])
+        self.page.mouse.click(
+            box['x'] + (x + 0.5) / width * box['width'], box['y'] + (y + 0.5) / height * box['height']
+        )
 
     def download(self, button):
         """Click a button and return the name and the bytes of the file that it gives."""
