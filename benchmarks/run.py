@@ -10,6 +10,7 @@ python benchmarks/run.py video IMAGES/                     # a video against its
 python benchmarks/run.py server IMAGES/                    # the server against Python, and its memory under load
 python benchmarks/run.py disk ANNOTATIONS.json IMAGES/      # bytes per pixel of each style, for --dry-run
 python benchmarks/run.py proposals ANNOTATIONS.json IMAGES/ --models NAME=CONFIG,CHECKPOINT ...  # average recall
+python benchmarks/run.py sources ANNOTATIONS.json IMAGES/   # all mask sources, and rembg; makes a picture too
 """
 
 import argparse
@@ -21,8 +22,11 @@ import inference
 import pipeline
 import proposals
 import server
+import sources
 import torch
 import video
+
+from solo_bg import bundled
 
 PHOTOS = 'folder of photographs'
 
@@ -86,6 +90,20 @@ def build_parser() -> argparse.ArgumentParser:
     recall.add_argument('--json', type=Path, default=Path('out/bench/proposals.json'))
     recall.add_argument('--picture', type=Path, default=Path('out/bench/proposals.png'))
     recall.add_argument('--maps', type=Path, default=Path('out/bench/score_maps.png'), help="InstanceFCN's score maps")
+
+    compared = command(sources.sources)
+    compared.add_argument('annotations', type=Path, help='a COCO data set')
+    compared.add_argument('images', type=Path, help='its photographs')
+    compared.add_argument('--limit', type=int, default=20, help='photographs, spread over the data set (default: 20)')
+    compared.add_argument('--weights', type=Path, default=Path('checkpoints'), help='folder of ONNX files')
+    compared.add_argument('--model', nargs=3, action='append', default=[], metavar=('NAME', 'CONFIG', 'CHECKPOINT'))
+    compared.add_argument('--only', nargs='+', metavar='NAME', help='rows of the table (default: all)')
+    compared.add_argument('--rembg', default='u2netp', help='network that rembg and solo_bg run (default: u2netp)')
+    compared.add_argument('--threads', type=int, default=2, help='for the comparison with rembg (default: 2)')
+    compared.add_argument('--rounds', type=int, default=3, help='of the comparison with rembg (default: 3)')
+    compared.add_argument('--demo', type=Path, default=bundled.DEMO_IMAGES, help='photographs of the picture')
+    compared.add_argument('--picture', type=Path, default=Path('out/bench/sources.jpg'))
+    compared.add_argument('--document', type=Path, help='put the table into this file, such as docs/sources.md')
 
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     for one in (composing, one_image, disk_to_disk, growth, processes, agreement, videos, serving, recall):

@@ -34,7 +34,10 @@ def small_config(name, data=None, **options):
     for loader in (config.train_dataloader, config.test_dataloader):
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
         loader.dataset.update(
-            data_root=str(data), ann_file='instances.json', data_prefix={'img': 'images/'}, metainfo={'classes': CLASSES}
+            data_root=str(data),
+            ann_file='instances.json',
+            data_prefix={'img': 'images/'},
+            metainfo={'classes': CLASSES},
         )
     for metric in config.test_evaluator:
         metric.ann_file = f'{data}/instances.json'
@@ -58,7 +61,9 @@ def save_small(name, folder):
         with torch.no_grad():
             embeddings, _ = model.mask_head(model.extract_feat(data['inputs']))
         model.mask_head.embed.weight.data /= embeddings.std((0, 2, 3)).mean()
-    torch.save({'state_dict': model.state_dict(), 'meta': {'dataset_meta': {'classes': CLASSES}}}, folder / f'{name}.pth')
+    torch.save(
+        {'state_dict': model.state_dict(), 'meta': {'dataset_meta': {'classes': CLASSES}}}, folder / f'{name}.pth'
+    )
     return folder / f'{name}.py', folder / f'{name}.pth'
 
 

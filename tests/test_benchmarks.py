@@ -5,8 +5,11 @@ import subprocess
 import sys
 
 import cv2
+import numpy as np
 import pytest
 import run as benchmarks
+import sources
+from coco_data import make_dataset
 from conftest import CONFIG, ROOT
 
 from solo_bg.scenes import draw_scene
@@ -21,6 +24,7 @@ INPUTS = {
     'server': 1,
     'disk': 2,
     'proposals': 2,
+    'sources': 2,
 }
 
 
@@ -98,3 +102,34 @@ def test_the_benchmark_of_proposals(tmp_path):
         assert 0 <= row['AR@10'] <= row['AR@100'] <= row['AR@1000'] <= 1 and row['seconds'] > 0
     assert cv2.imread(str(files['a.png'])).shape == (2 * 138, 10 * 160, 3)
     assert cv2.imread(str(files['maps.png'])).std() > 0
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_sources(tmp_path):
+    make_dataset(tmp_path)
+    (tmp_path / 'page.md').write_text(f'before\n{sources.MARKS[0]}old\n{sources.MARKS[1]}after\n')
+    (tmp_path / 'demo').mkdir()
+    cv2.imwrite(str(tmp_path / 'demo/a.png'), draw_scene(3, 96, 128)[0])
+    options = ['--limit', '2', '--only', 'otsu', 'kmeans', '--demo', tmp_path / 'demo', '--weights', tmp_path]
+    run('sources', tmp_path / 'instances.json', tmp_path / 'images', *options, '--picture', tmp_path / 'a.jpg',
+        '--document', tmp_path / 'page.md')  # fmt: skip
+    page = (tmp_path / 'page.md').read_text()
+    assert page.startswith('before\n') and page.endswith('after\n') and 'old' not in page
+    assert '| otsu | 0.' in page and '| kmeans | 0.' in page and '2 photographs, 0 of them with persons' in page
+    assert cv2.imread(str(tmp_path / 'a.jpg')).std() > 10
+
+
+def test_cut_outs_are_compared_where_they_are_opaque(tmp_path, rng):
+    first = rng.integers(0, 256, (5, 6, 4), dtype=np.uint8)
+    first[..., 3] = np.arange(30).reshape(5, 6) % 2 * 255
+    first[0, 0, 3] = 100
+    other = first.copy()
+    other[first[..., 3] < 255] //= 2
+    other[..., 3] = first[..., 3]
+    wrong = first.copy()
+    wrong[0, 1, 0] ^= 1
+    for name, picture in (('first', first), ('other', other), ('wrong', wrong)):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / 'a.png'), picture)
+    assert sources.same(tmp_path / 'first', tmp_path / 'other', 'a')
+    assert not sources.same(tmp_path / 'first', tmp_path / 'wrong', 'a')

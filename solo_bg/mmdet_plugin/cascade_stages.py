@@ -264,7 +264,11 @@ def vote(boxes: Tensor, masks: Tensor, scores: Tensor, size: tuple[int, int], cf
 
 
 def cut_out(
-    masks: Sequence[Tensor], outer: Sequence[tuple[int, int, int, int]], size: tuple[int, int], labels: Tensor, scores: Tensor
+    masks: Sequence[Tensor],
+    outer: Sequence[tuple[int, int, int, int]],
+    size: tuple[int, int],
+    labels: Tensor,
+    scores: Tensor,
 ) -> Instances:
     """Instances of masks, bool (h, w), that lie in boxes of the image; those without pixels are left out."""
     shelf = Shelf((mask.numel() for mask in masks), labels.device)

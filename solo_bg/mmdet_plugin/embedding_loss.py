@@ -57,9 +57,7 @@ def owners_of(
     return owners
 
 
-def covered(
-    masks: BaseInstanceMasks, canvas: tuple[int, int], size: tuple[int, int], device: torch.device
-) -> Tensor:
+def covered(masks: BaseInstanceMasks, canvas: tuple[int, int], size: tuple[int, int], device: torch.device) -> Tensor:
     """The part of each feature pixel that each mask covers, float32 (N, h, w)."""
     dense = masks.to_tensor(torch.float32, device)
     padded = F.pad(dense, (0, canvas[1] - dense.shape[2], 0, canvas[0] - dense.shape[1]))
@@ -97,7 +95,9 @@ def pair_loss(embeddings: Tensor, owners: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def seed_labels(embeddings: Tensor, owners: Tensor, seeds: Tensor, labels: Tensor, thresholds: Sequence[float], classes: int) -> Tensor:
+def seed_labels(
+    embeddings: Tensor, owners: Tensor, seeds: Tensor, labels: Tensor, thresholds: Sequence[float], classes: int
+) -> Tensor:
     """The class of the mask that grows from each seed at each threshold.
 
     The mask is where the similarity to the seed reaches the threshold. It has the class of the object with which its IoU

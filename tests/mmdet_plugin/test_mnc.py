@@ -69,7 +69,9 @@ def test_the_box_is_moved_by_the_offsets_of_its_best_class(model):
     classes = torch.tensor([[0.0, 1, 9], [3, 2, 9]])  # background, the last one, does not count
     deltas = torch.tensor([[[9.0] * 4, [1, -0.5, 0.3, 0.2]], [[-2.0, 0, 0, -1], [9.0] * 4]])
     moved = model.roi_head.refine(Stage(rois, None, classes, deltas), [{'img_shape': (64, 96)}] * 2)
-    for box, (_, x0, y0, x1, y1), (dx, dy, dw, dh) in zip(moved, rois.tolist(), (deltas[0, 1], deltas[1, 0]), strict=True):
+    for box, (_, x0, y0, x1, y1), (dx, dy, dw, dh) in zip(
+        moved, rois.tolist(), (deltas[0, 1], deltas[1, 0]), strict=True
+    ):
         x, y = (x0 + x1) / 2 + 0.1 * dx * (x1 - x0), (y0 + y1) / 2 + 0.1 * dy * (y1 - y0)
         w, h = (x1 - x0) * math.exp(0.2 * dw), (y1 - y0) * math.exp(0.2 * dh)
         torch.testing.assert_close(box[0], torch.tensor([x - w / 2, y - h / 2, x + w / 2, y + h / 2]))
@@ -139,7 +141,9 @@ def test_voting_is_what_the_paper_says():
     np.testing.assert_allclose(found.scores, [score for score, _, _ in expected], rtol=1e-6)
     np.testing.assert_array_equal(found.masks, np.stack([mask for _, _, mask in expected]))
     cfg.max_per_img = 2
-    assert vote(*(torch.tensor(one) for one in (boxes, masks, scores)), (40, 50), cfg).host_labels == found.host_labels[:2]
+    assert (
+        vote(*(torch.tensor(one) for one in (boxes, masks, scores)), (40, 50), cfg).host_labels == found.host_labels[:2]
+    )
     cfg.score_thr = 1.0
     assert len(vote(*(torch.tensor(one) for one in (boxes, masks, scores)), (40, 50), cfg)) == 0
 

@@ -170,7 +170,9 @@ def test_seeds_masks_classes_and_scores_are_those_of_a_slow_reference():
     embedding, logits = torch.randn(3, 8, 8) * 0.8, torch.randn(4, 3, 8, 8) * 2
     seeds = head.find_seeds(embedding, logits, META)
     scores = logits.double().exp().numpy()
-    scores = (scores / scores.sum(1, keepdims=True))[:, :2, :6]  # 24 of 32 rows, and all columns: 30 pixels reach the last
+    scores = (scores / scores.sum(1, keepdims=True))[
+        :, :2, :6
+    ]  # 24 of 32 rows, and all columns: 30 pixels reach the last
     of_pixel = scores.reshape(8, 48).max(0)
     order = choose_seeds(embedding[:, :6].flatten(1), torch.from_numpy(of_pixel), 20, 0.3, 0.05).tolist()
     assert set(seeds.positions.tolist()) == set(order) and len(order) == 20
