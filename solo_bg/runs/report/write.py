@@ -141,9 +141,19 @@ def list_own_files(out: Path) -> list[str]:
 
 
 def describe_source(run: Mapping[str, Any]) -> dict[str, Any]:
-    """The mask source and the options of a run, from its `depends`."""
+    """The mask source, the options and the fills of a run, from its `depends`."""
     depends = run.get('depends', {})
-    return {'source': depends.get('source'), 'options': depends.get('options'), 'fill': depends.get('fill')}
+    fills = [[describe_fill(fill), weight] for fill, weight in depends.get('fill') or ()]
+    return {'source': depends.get('source'), 'options': depends.get('options'), 'fills': fills}
+
+
+def describe_fill(fill: Any) -> str:
+    """A fill as a word or two: `provenance` lists every file of a folder."""
+    if isinstance(fill, str):
+        return fill
+    if fill and isinstance(fill[0], list):
+        return f'{len(fill)} pictures of a folder'
+    return f'blue, green, red = {", ".join(map(str, fill))}'
 
 
 def link_to_folder(out: Path, folder: str | None) -> str | None:

@@ -107,9 +107,11 @@ function showFailures() {
 function showAbout() {
   const { run, summary } = DATA;
   const quote = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+  const word = (value) => (typeof value !== 'string' ? JSON.stringify(value)
+    : /^[0-9a-f]{64}$/.test(value) ? `SHA-256 ${value.slice(0, 12)}\u2026` : value);
   const settings = (facts) => Object.entries(facts || {})
     .filter(([, value]) => value !== null && value !== '')
-    .map(([name, value]) => `${name} = ${typeof value === 'string' ? value : JSON.stringify(value)}`).join('\n');
+    .map(([name, value]) => `${name} = ${word(value)}`).join('\n');
   const facts = {
     Command: run.command && run.command.map((word) => quote(word)).join(' '),
     Folder: run.folder,
@@ -117,7 +119,8 @@ function showAbout() {
     Checkpoint: run.checkpoint,
     'Mask source': settings(run.source),
     Options: settings(run.options),
-    Fill: run.fill && JSON.stringify(run.fill),
+    Fill: (run.fills || []).map(([fill, weight]) => (run.fills.length > 1 ? `${fill} (weight ${weight})` : fill))
+      .join(', '),
     Device: (run.devices || [run.device]).join(', '),
     Threads: [run.threads && `${run.threads} for the model`, run.workers && `${run.workers} for files`]
       .filter(Boolean).join(', '),
