@@ -11,7 +11,8 @@ from conftest import CONFIG, ROOT
 
 from solo_bg.scenes import draw_scene
 
-INPUTS = {'pipeline': 1, 'growth': 1, 'processes': 1, 'agreement': 1, 'server': 1, 'disk': 2}  # folders or files it must be given
+# folders or files that each must be given
+INPUTS = {'pipeline': 1, 'growth': 1, 'processes': 1, 'agreement': 1, 'server': 1, 'disk': 2}
 
 
 def run(*argv):
