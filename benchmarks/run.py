@@ -75,6 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     serving = command(server.server)
     serving.add_argument('images', type=Path, help=PHOTOS)
     serving.add_argument('--clients', type=int, default=8)
+    serving.add_argument('--source', help='a source without a model: only memory is measured')
     serving.add_argument('--seconds', type=float, default=300, help='time under load (default: 300)')
 
     disk = command(compose.disk)

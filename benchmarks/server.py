@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import httpx
@@ -30,8 +31,9 @@ def server(args: argparse.Namespace) -> None:
     """A 640x480 image through the server, against Python; and memory with several clients."""
     paths = [image.path for image in list_images([str(args.images)])][:50]
     photos = [encode(cv2.resize(read_image(path), SIZE, interpolation=cv2.INTER_AREA), '.jpg') for path in paths]
-    with started(args.device) as (process, address):
-        added_time(photos, process.pid, address, args)
+    with started('--device', args.device, *(['--source', args.source] if args.source else [])) as (process, address):
+        if not args.source:
+            added_time(photos, process.pid, address, args)
         under_load(photos, process.pid, address, args)
 
 
@@ -40,11 +42,11 @@ def encode(pixels: np.ndarray, suffix: str) -> bytes:
 
 
 @contextmanager
-def started(device: str) -> Iterator[tuple[subprocess.Popen, str]]:
-    """A server with the bundled model as a process of its own, and its address."""
+def started(*options: str) -> Iterator[tuple[subprocess.Popen, str]]:
+    """A server as a process of its own, and its address."""
     with socket.create_server(('127.0.0.1', 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, '-m', 'solo_bg', 'serve', '--port', str(port), '--device', device]
+    command = [sys.executable, '-m', 'solo_bg', 'serve', '--port', str(port), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f'http://127.0.0.1:{port}'
     try:
@@ -71,7 +73,7 @@ def added_time(photos: list[bytes], pid: int, address: str, args: argparse.Names
     client = httpx.Client(base_url=address, timeout=60, trust_env=False)
 
     def through_python(photo: bytes) -> None:
-        image = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR)
+        image: Any = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR)
         encode(eliminate_background(image, segmenter([image])[0].select(0.3)), '.png')
 
     def through_server(photo: bytes) -> None:
@@ -87,12 +89,16 @@ def added_time(photos: list[bytes], pid: int, address: str, args: argparse.Names
     for photo in photos[:3] + photos[: 4 * args.rounds]:  # at the first three, memory is allocated and code loaded
         here.append(measure(through_python, os.getpid(), photo))
         there.append(measure(through_server, pid, photo))
-    for index, kind in enumerate(('elapsed', 'processor')):
-        pairs = [(one[index], other[index]) for one, other in zip(here[3:], there[3:], strict=True)]
-        python, served = (statistics.median(column) for column in zip(*pairs, strict=True))
-        added = statistics.median(after - before for before, after in pairs)
-        times = f'{python:.1f} ms through Python, {served:.1f} ms through the server, {added:+.1f} ms'
-        print(f'{len(pairs)} images, {kind} time: {times}', flush=True)
+    pairs = list(zip(here[3:], there[3:], strict=True))
+    elapsed = [(one[0], other[0]) for one, other in pairs]
+    report('elapsed', len(pairs), *(statistics.median(column) for column in zip(*elapsed, strict=True)))
+    computed = [(one[1], other[1]) for one, other in pairs]  # counted in steps of 10 ms: only the mean says something
+    report('processor', len(pairs), *(statistics.mean(column) for column in zip(*computed, strict=True)))
+
+
+def report(kind: str, count: int, python: float, served: float) -> None:
+    times = f'{python:.1f} ms through Python, {served:.1f} ms through the server, {served - python:+.1f} ms'
+    print(f'{count} images, {kind} time: {times}', flush=True)
 
 
 def processor_time(pid: int) -> float:
