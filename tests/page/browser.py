@@ -24,6 +24,7 @@ from solo_bg.web.guard import page_policy
 PAGE = ROOT / 'solo_bg/web/page.html'
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
 ORIGIN = 'http://127.0.0.1:5003'
+TIMEOUT = 120_000  # milliseconds; a machine that does much else is slow
 LOADED = {'name': 'stand_in', 'source': 'model', 'device': 'cpu', 'has_scores': True}
 
 
@@ -121,6 +122,7 @@ class Visitor:
 
     def __init__(self, page, address):
         self.page, self.complaints = page, []
+        page.set_default_timeout(TIMEOUT)
         page.on('pageerror', lambda error: self.complaints.append(str(error)))
         page.on('console', lambda line: line.type == 'error' and self.complaints.append(line.text))
         page.goto(address)
@@ -156,7 +158,9 @@ class Visitor:
         figure = self.page.locator('#result-figure')
         figure.scroll_into_view_if_needed()
         box, (width, height) = figure.bounding_box(), self.page.evaluate('() => [picture.width, picture.height]')
-        self.page.mouse.click(box['x'] + (x + 0.5) / width * box['width'], box['y'] + (y + 0.5) / height * box['height'])
+        self.page.mouse.click(
+            box['x'] + (x + 0.5) / width * box['width'], box['y'] + (y + 0.5) / height * box['height']
+        )
 
     def download(self, button):
         """Click a button and return the name and the bytes of the file that it gives."""

@@ -133,7 +133,10 @@ def test_the_threshold_and_the_classes_choose_as_the_command_does(visit, scene):
         visitor.slide('threshold', threshold)
         shown = visitor.array('picture.shown', np.uint8, COUNT).astype(bool)
         assert shown.sum() == len(instances.select(threshold)), threshold
-        assert np.array_equal(visitor.shown()[..., :3] > 0, eliminated(torch.from_numpy(scene[0]), instances.select(threshold)).flip(2) > 0)
+        assert np.array_equal(
+            visitor.shown()[..., :3] > 0,
+            eliminated(torch.from_numpy(scene[0]), instances.select(threshold)).flip(2) > 0,
+        )
     visitor.slide('threshold', 0.3)
     visitor.page.get_by_label('cat', exact=True).uncheck()
     visitor.settle()
@@ -187,14 +190,18 @@ def files_that_browsers_read_otherwise(rng):
     Image.fromarray(colours).save(files['alpha.png'], 'PNG')
     upright.save(files['turned.jpg'], 'JPEG', exif=exif, quality=90)
     Image.fromarray(colours[..., :3]).save(files['print.tif'], 'TIFF')
-    return {name: file.getvalue() for name, file in files.items()} | {'deep.png': cv2.imencode('.png', deep)[1].tobytes()}
+    return {name: file.getvalue() for name, file in files.items()} | {
+        'deep.png': cv2.imencode('.png', deep)[1].tobytes()
+    }
 
 
 @pytest.mark.parametrize('name', ('alpha.png', 'turned.jpg', 'print.tif', 'deep.png'))
 def test_the_page_sees_the_pixels_that_python_sees(visit, rng, name):
     data = files_that_browsers_read_otherwise(rng)[name]
     image = decode_image(data)
-    whole = Instances(torch.ones(1, *image.shape[:2], dtype=torch.bool), torch.tensor([0]), torch.tensor([0.9]), CLASSES)
+    whole = Instances(
+        torch.ones(1, *image.shape[:2], dtype=torch.bool), torch.tensor([0]), torch.tensor([0.9]), CLASSES
+    )
     visitor = visit(data, name, whole)
     assert np.array_equal(opened(visitor.download('save-picture')[1]), image[..., ::-1])
 
