@@ -24,11 +24,12 @@ from solo_bg.web.guard import page_policy
 PAGE = ROOT / 'solo_bg/web/page.html'
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
 ORIGIN = 'http://127.0.0.1:5003'
+TIMEOUT = 120_000  # milliseconds; a machine that does much else is slow
 LOADED = {'name': 'stand_in', 'source': 'model', 'device': 'cpu', 'has_scores': True}
 
 
 def find_browser():
-    """The path of a Chromium or Chrome: the variable CHROMIUM, or one of the usual names. Ends the tests without one."""
+    """The path of a Chromium or Chrome: the one that CHROMIUM names, or a usual one. Ends the tests without one."""
     found = os.environ.get('CHROMIUM') or next(filter(None, map(shutil.which, BROWSERS)), None)
     if not found:
         pytest.exit('no Chromium found; install one (apt-get install chromium), or name it in CHROMIUM', returncode=1)
@@ -121,6 +122,7 @@ class Visitor:
 
     def __init__(self, page, address):
         self.page, self.complaints = page, []
+        page.set_default_timeout(TIMEOUT)
         page.on('pageerror', lambda error: self.complaints.append(str(error)))
         page.on('console', lambda line: line.type == 'error' and self.complaints.append(line.text))
         page.goto(address)
@@ -171,7 +173,9 @@ class Visitor:
         script = f"""() => {{
             const array = {expression}, bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
             let text = '';
-            for (let at = 0; at < bytes.length; at += 8192) text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+            for (let at = 0; at < bytes.length; at += 8192) {{
+                text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+            }}
             return btoa(text);
         }}"""
         return np.frombuffer(base64.b64decode(self.page.evaluate(script)), dtype).reshape(shape)
