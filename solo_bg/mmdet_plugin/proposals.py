@@ -113,7 +113,7 @@ class PyramidDetector(SingleStageInstanceSegmentor):
 
     def find(self, image: Tensor, size: Size) -> InstanceData:
         """The objects of one input, float (1, 3, h, w), with masks of height and width `size`."""
-        levels = [self.scaled_level(image, scaled) for scaled in self.sizes(tuple(image.shape[-2:]))]
+        levels = [self.scaled_level(image, scaled) for scaled in self.sizes((image.shape[-2], image.shape[-1]))]
         cfg = self.test_cfg
         scores = finite(torch.cat([level.scores for level in levels]))
         scores, rows = scores.topk(min(cfg.nms_pre, len(scores)))
