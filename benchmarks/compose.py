@@ -19,7 +19,7 @@ from solo_bg.disk.encode import encode_image
 from solo_bg.disk.read import read_image
 from solo_bg.draw.compose import colourise, eliminate, eliminated
 from solo_bg.draw.names import overlay, write_names
-from solo_bg.draw.styles import STYLES, load_style
+from solo_bg.draw.styles import ALPHA_STYLES, MASK_STYLES, STYLE_NAMES, STYLES, load_part_style, load_style
 
 CASES = ((427, 640, 10), (427, 640, 50), (1080, 1920, 30), (2160, 3840, 30), (2160, 3840, 100))
 CLASSES = ('person', 'cat', 'dog')
@@ -140,7 +140,7 @@ def disk(args: argparse.Namespace) -> None:
     """Measure the bytes per pixel of each style and format, with annotated masks as the instances."""
     coco = COCO(str(args.annotations))
     table = Table('style', *(formats := ('.png', '.jpg', '.webp')))
-    written = {(style, suffix): 0 for style in STYLES for suffix in formats}
+    written = {(style, suffix): 0 for style in STYLE_NAMES for suffix in formats}
     pixels = foreground = 0
     for image_id in sorted(coco.imgs):
         image = read_image(args.images / coco.imgs[image_id]['file_name'])
@@ -151,13 +151,18 @@ def disk(args: argparse.Namespace) -> None:
         instances = Instances(torch.from_numpy(np.stack(masks)), torch.zeros(n, dtype=torch.int64), torch.ones(n))
         pixels += image.shape[0] * image.shape[1]
         foreground += int(instances.union.sum())
-        for style in STYLES:
-            picture = load_style(style)(torch.from_numpy(image), instances).numpy()
+        for style in STYLE_NAMES:
+            drawn = pictures_of(style, torch.from_numpy(image), instances)
             for suffix in formats:
-                if suffix == '.png' or (
-                    style in ('eliminated', 'overlay', 'cutout') and (style, suffix) != ('cutout', '.jpg')
-                ):
-                    written[style, suffix] += len(encode_image(picture, suffix))
-    for style in STYLES:
+                if suffix == '.png' or (style not in MASK_STYLES and (style not in ALPHA_STYLES or suffix != '.jpg')):
+                    written[style, suffix] += sum(len(encode_image(picture.numpy(), suffix)) for picture in drawn)
+    for style in STYLE_NAMES:
         table.add_row(style, *(f'{written[style, suffix] / pixels:.2f}' for suffix in formats))
     Console().print(table, f'bytes a pixel; {foreground / pixels:.0%} of the pixels are foreground')
+
+
+def pictures_of(style: str, image: torch.Tensor, instances: Instances) -> list[torch.Tensor]:
+    """All pictures that a style draws of an image."""
+    if style in STYLES:
+        return [load_style(style)(image, instances)]
+    return [part.picture for part in load_part_style(style)(image, instances)]

@@ -7,6 +7,7 @@ python benchmarks/run.py growth IMAGES/                     # time per image and
 python benchmarks/run.py processes IMAGES/                  # one process of one thread against two
 python benchmarks/run.py agreement IMAGES/                  # masks in each precision against fp32
 python benchmarks/run.py disk ANNOTATIONS.json IMAGES/      # bytes per pixel of each style, for --dry-run
+python benchmarks/run.py proposals ANNOTATIONS.json IMAGES/ --models NAME=CONFIG,CHECKPOINT ...  # average recall
 """
 
 import argparse
@@ -16,6 +17,7 @@ from pathlib import Path
 import compose
 import inference
 import pipeline
+import proposals
 import torch
 
 PHOTOS = 'folder of photographs'
@@ -60,8 +62,18 @@ def build_parser() -> argparse.ArgumentParser:
     disk.add_argument('annotations', type=Path)
     disk.add_argument('images', type=Path)
 
+    recall = command(proposals.proposals)
+    recall.add_argument('annotations', type=Path)
+    recall.add_argument('images', type=Path)
+    recall.add_argument('--models', nargs='+', required=True, metavar='NAME=CONFIG,CHECKPOINT')
+    recall.add_argument('--limit', type=int, help='images (default: all)')
+    recall.add_argument('--show', type=int, default=0, metavar='N', help='number of the image on the pictures')
+    recall.add_argument('--json', type=Path, default=Path('out/bench/proposals.json'))
+    recall.add_argument('--picture', type=Path, default=Path('out/bench/proposals.png'))
+    recall.add_argument('--maps', type=Path, default=Path('out/bench/score_maps.png'), help="InstanceFCN's score maps")
+
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    for one in (composing, one_image, disk_to_disk, growth, processes, agreement):
+    for one in (composing, one_image, disk_to_disk, growth, processes, agreement, recall):
         one.add_argument('--device', default=device)
     for one in (composing, one_image, disk_to_disk, processes):
         one.add_argument('--rounds', type=int, default=5)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from solo_bg.disk.formats import MAX_PIXELS
 from solo_bg.draw.backgrounds import zero
-from solo_bg.draw.styles import MASK_STYLES
+from solo_bg.draw.styles import ALPHA_STYLES, MASK_STYLES, PART_STYLES
 
 if TYPE_CHECKING:
     from solo_bg.draw.fills import Fill
@@ -52,7 +52,19 @@ class Options:
     format: str = 'png'
     quality: int = 95
 
-    def output(self, style: str, name: str) -> str:
-        """The path of one picture, relative to `out`."""
-        lossy_alpha = style == 'cutout' and self.format == 'jpg'
-        return f'{style}/{name}.{"png" if style in MASK_STYLES or lossy_alpha else self.format}'
+    def output(self, key: str, name: str) -> str:
+        """The path of one file, relative to `out`.
+
+        Args:
+            key: as in `Record.outputs`: a style, or `style/number` for one part of it. Without a number, a style of
+                PART_STYLES stands for its index of the image.
+        """
+        style, _, number = key.partition('/')
+        if style in PART_STYLES and not number:
+            return f'{style}/{name}.jsonl'
+        return f'{style}/{name}{number and "_" + number}.{self.suffix(style)}'
+
+    def suffix(self, style: str) -> str:
+        """The file format of a style's pictures."""
+        lossy_alpha = style in ALPHA_STYLES and self.format == 'jpg'
+        return 'png' if style in MASK_STYLES or lossy_alpha else self.format

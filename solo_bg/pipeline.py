@@ -30,9 +30,10 @@ from solo_bg.disk.read import read_bytes
 from solo_bg.disk.write import write_all
 from solo_bg.draw.backgrounds import Mix, random_of, zero
 from solo_bg.draw.compose import fade, opacity, replace_background
-from solo_bg.draw.styles import MASK_STYLES, load_style
+from solo_bg.draw.styles import ALPHA_STYLES, MASK_STYLES, STYLES, load_style
 from solo_bg.errors import SetupError, is_fatal
 from solo_bg.options import Options
+from solo_bg.parts import Row, draw_parts, encode_rows
 from solo_bg.records import EarlierResults, Record, error_record
 from solo_bg.sources.base import InputImage, Source
 from solo_bg.workers import ahead, map_in_batches, single_threaded_pool
@@ -94,12 +95,16 @@ class Choice:
 
 @dataclass(frozen=True)
 class Composed:
-    """The pictures of an image, on the host, by style; and its record so far."""
+    """The pictures of an image, on the host, by their keys in `Record.outputs`; and its record so far.
+
+    `rows` are the rows of the indexes, by style, for styles of several pictures.
+    """
 
     job: Job
     pictures: dict[str, NDArray[Any]]
     record: Record
     carried: tuple[Entry, list[Entry]]
+    rows: dict[str, list[Row]] = field(default_factory=dict)
 
 
 def run(
@@ -225,14 +230,15 @@ def compose_here(item: Segmented, options: Options) -> Composed:
     )
     if choice.iou is not None and choice.iou < options.min_iou:
         pictures: dict[str, NDArray[Any]] = {}
+        rows: dict[str, list[Row]] = {}
         record = replace(record, status='rejected')
     else:
         if not foreground and options.on_empty == 'copy' and item.image.annotated:  # the whole image stays
             choice = replace(choice, annotations=keep_all(item.image.annotated, options.classes))
             record = replace(record, decisions=item.image.annotated.decisions)
-        pictures, fill = draw(item, choice, bool(foreground), options)
+        pictures, rows, fill = draw(item, choice, bool(foreground), options)
         record = replace(record, fill=fill)
-    return Composed(item.job, pictures, record, (choice.entry, choice.annotations))
+    return Composed(item.job, pictures, record, (choice.entry, choice.annotations), rows)
 
 
 def choose(item: Segmented, options: Options) -> Choice:
@@ -266,21 +272,22 @@ def refine(item: Segmented, keep: Instances, options: Options) -> tuple[Instance
 
 def draw(
     item: Segmented, choice: Choice, any_foreground: bool, options: Options
-) -> tuple[dict[str, NDArray[Any]], str | None]:
+) -> tuple[dict[str, NDArray[Any]], dict[str, list[Row]], str | None]:
     """Draw every style. An image without instances gets none, black ones or copies of it (`--on-empty`).
 
     Returns:
-        the pictures by style, on the host, and the name of the fill if one of several was drawn by lot.
+        `pictures` and `rows` of `Composed`, and the name of the fill if one of several was drawn by lot.
     """
     keep = choice.instances
     if not any_foreground and options.on_empty == 'skip':
-        return {}, None
+        return {}, {}, None
     copies = not any_foreground and options.on_empty == 'copy'
     image = upload(torch.from_numpy(item.image.pixels), keep.device)
     colours = image if choice.colours is None else choice.colours
     pictures = {
-        style: (copy_style if copies else load_style)(style)(colours if style == 'cutout' else image, keep)
+        style: (copy_style if copies else load_style)(style)(colours if style in ALPHA_STYLES else image, keep)
         for style in options.styles
+        if style in STYLES
     }
     chosen = None
     if 'eliminated' in pictures and (options.soft or options.fill is not zero) and not copies:
@@ -292,7 +299,10 @@ def draw(
             pictures['eliminated'] = fade(colours, opacity(keep), background)
         else:
             pictures['eliminated'] = replace_background(image, keep.foreground, background)
-    return dict(zip(pictures, download(list(pictures.values())), strict=True)), chosen
+    on_host = dict(zip(pictures, download(list(pictures.values())), strict=True))
+    facts: Row = {'image': item.job.image.shown, 'image_width': keep.size[1], 'image_height': keep.size[0]}
+    parts, rows = draw_parts(image, colours, keep, options, item.job.name, facts, item.image.annotated)
+    return on_host | parts, rows, chosen
 
 
 def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:
@@ -305,16 +315,17 @@ def copy_style(style: str) -> Callable[[torch.Tensor, Instances], torch.Tensor]:
 
 
 def write(item: Composed | Record, options: Options, earlier: EarlierResults | None = None) -> Record:
-    """Encode all pictures, then write all of them or none."""
+    """Encode all pictures and indexes, then write all of them or none."""
     if isinstance(item, Record):
         return item
     start, record = time.perf_counter() - item.record.seconds, item.record
-    outputs = {style: options.output(style, item.job.name) for style in item.pictures}
+    outputs = {key: options.output(key, item.job.name) for key in (*item.pictures, *item.rows)}
     try:
         encoded = {
-            outputs[style]: encode_image(picture, Path(outputs[style]).suffix, options.quality)
-            for style, picture in item.pictures.items()
+            outputs[key]: encode_image(picture, Path(outputs[key]).suffix, options.quality)
+            for key, picture in item.pictures.items()
         }
+        encoded |= {outputs[style]: encode_rows(rows) for style, rows in item.rows.items()}
         if earlier and outputs:
             earlier.begin(record.input, outputs)
         write_all(options.out, encoded)

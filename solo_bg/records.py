@@ -20,7 +20,8 @@ class Record:
         status: `ok`, `empty` (no instance was kept), `rejected` (the masks agree too little with the annotations),
             `unlabelled` (the image is not in the annotations), `missing` (the image is in the annotations only; see
             `--strict`) or `error`.
-        outputs: style -> path relative to the output folder.
+        outputs: style -> path relative to the output folder. A style of several pictures has its index under its own
+            name, and each picture under `style/number`.
         instances: number of instances kept.
         classes: class name -> number of instances kept.
         foreground: the foreground's share of the pixels, 0 to 1.

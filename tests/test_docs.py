@@ -10,7 +10,7 @@ from conftest import ROOT
 import solo_bg
 from solo_bg.cli.arguments import build_parser
 from solo_bg.draw.fills import FILLS, FILLS_WITH_ARGUMENTS
-from solo_bg.draw.styles import STYLES
+from solo_bg.draw.styles import STYLE_NAMES
 from solo_bg.records import MANIFEST_FIELDS
 from solo_bg.sources.base import SourceSettings
 
@@ -101,7 +101,7 @@ def test_every_option_is_described_with_its_default_and_its_choices():
 
 def test_the_options_page_has_every_style_and_every_key_of_the_manifest():
     names = {name for first, *_ in rows(page('docs/options.md')) for name in re.findall(r'`([\w-]+)`', first)}
-    assert not {*STYLES, *MANIFEST_FIELDS} - names
+    assert not {*STYLE_NAMES, *MANIFEST_FIELDS} - names
 
 
 def test_the_page_on_data_sets_has_every_fill():

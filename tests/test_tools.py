@@ -137,17 +137,14 @@ def test_resuming_before_the_first_checkpoint_starts(config, tmp_path, monkeypat
     assert (given.resume, given.load_from) == ((True, None) if begun else (False, 'pretrained.pth'))
 
 
-@pytest.mark.usefixtures('tools')
-def test_proposals_of_one_stage_and_of_two(monkeypatch):
-    import test as testing
-
+def test_proposals_of_one_stage_and_of_two():
     from solo_bg.errors import SetupError
-    from solo_bg.models.config import load_config
+    from solo_bg.models.config import keep_proposals, load_config
     from solo_bg.models.zoo import find
 
     for name, stage in (('solo_r50_fpn_1x_coco', None), ('mask-rcnn_r50_fpn_1x_coco', 'rcnn')):
         config = load_config(find(name).config, {})
-        testing.keep_proposals(config)
+        keep_proposals(config)
         settings = config.model.test_cfg[stage] if stage else config.model.test_cfg
         assert (settings.score_thr, settings.max_per_img) == (
             0,
@@ -155,7 +152,7 @@ def test_proposals_of_one_stage_and_of_two(monkeypatch):
         )
     config.model.test_cfg = {'max_per_image': 100}
     with pytest.raises(SetupError, match='max_per_img'):
-        testing.keep_proposals(config)
+        keep_proposals(config)
 
 
 @pytest.mark.usefixtures('tools')

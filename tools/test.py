@@ -12,9 +12,8 @@ from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from solo_bg.errors import SetupError
 from solo_bg.models.checkpoint import load_checkpoint
-from solo_bg.models.config import load_config
+from solo_bg.models.config import keep_proposals, load_config
 from solo_bg.models.dataset_files import check_annotations
 from solo_bg.models.lazy_head import choose_head
 from solo_bg.models.mmcv_ops import quiet_imports
@@ -52,7 +51,7 @@ def main() -> None:
         hook = {'type': 'DetVisualizationHook', 'draw': True, 'test_out_dir': os.path.abspath(args.show_dir)}
         config.default_hooks.visualization = hook
     if args.proposals:
-        keep_proposals(config)
+        measure_recall(config)
     runner = Runner.from_cfg(config)
     model = runner.model.module if args.launcher == 'pytorch' else runner.model
     load_weights(model, load_checkpoint(args.checkpoint), args.checkpoint, config)
@@ -64,14 +63,9 @@ def main() -> None:
             print(f'{name}: {value:.4f}')
 
 
-def keep_proposals(config: Config) -> None:
+def measure_recall(config: Config) -> None:
     """Let the model keep as many masks as `MaskProposalRecall` uses; add that metric if the config does not name it."""
-    wanted = {'score_thr': 0.0, 'nms_pre': 1000, 'max_per_img': 1000, 'filter_thr': -1}
-    settings = config.model.test_cfg
-    settings = settings.get('rcnn') or settings
-    if 'max_per_img' not in settings:
-        raise SetupError(f'--proposals cannot raise max_per_img: the test_cfg of {config.model.type} has none')
-    settings.update({name: value for name, value in wanted.items() if name in settings})
+    keep_proposals(config)
     metrics = config.test_evaluator if isinstance(config.test_evaluator, list) else [config.test_evaluator]
     if all(metric['type'] != 'MaskProposalRecall' for metric in metrics):
         metrics = [*metrics, {'type': 'MaskProposalRecall', 'ann_file': metrics[0]['ann_file']}]

@@ -14,7 +14,7 @@ from solo_bg.cli.values import count, device, fill, fraction, mix, names, percen
 from solo_bg.disk.formats import FORMATS, MAX_PIXELS, SUFFIXES
 from solo_bg.draw.fills import FILLS, FILLS_WITH_ARGUMENTS
 from solo_bg.draw.refine import REFINERS
-from solo_bg.draw.styles import STYLES
+from solo_bg.draw.styles import STYLE_NAMES
 from solo_bg.errors import SetupError
 from solo_bg.runs.settings import Settings, format_name
 from solo_bg.runs.shards import WHOLE
@@ -153,11 +153,11 @@ def add_choices(option: Callable[..., argparse.Action]) -> None:
 
 def add_outputs(option: Callable[..., argparse.Action]) -> None:
     option('-o', '--out', type=Path, default=Path('out'), metavar='DIR', help='folder of the results (default: out)')
-    styles = f'pictures to write: {", ".join(STYLES)} (default: eliminated,overlay)'
+    styles = f'pictures to write: {", ".join(STYLE_NAMES)} (default: eliminated,overlay)'
     option('--styles', type=names, default=['eliminated', 'overlay'], metavar='A,B', help=styles)
     formats = (
         'file format of the pictures: png, jpg or webp (default: png). JPEG leaves artefacts at mask edges; WebP is '
-        'lossless. mask and labels are always PNG, cutout is never JPEG'
+        'lossless. mask and labels are always PNG, cutout and instances are never JPEG'
     )
     option('--format', type=format_name, choices=FORMATS, metavar='F', default='png', help=formats)
     option('--quality', type=percent, default=95, metavar='N', help='JPEG quality, 1 to 100 (default: 95)')

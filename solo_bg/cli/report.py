@@ -24,6 +24,8 @@ BYTES_A_PIXEL = {  # benchmarks/run.py disk, on 100 photographs of COCO, a third
     'mask': {'.png': 0.01},
     'labels': {'.png': 0.02},
     'cutout': {'.png': 2.24, '.webp': 1.42},
+    'instances': {'.png': 1.51, '.webp': 0.96},
+    'crops': {'.png': 0.34, '.jpg': 0.14, '.webp': 0.20},
 }
 
 
@@ -62,7 +64,7 @@ def show_plan(images: Sequence[ImageFile], options: Options) -> None:
         print(f'... and {len(images) - 10} more')
     sizes = [image_size(image.path) for image in images]
     pixels = sum(width * height for width, height in filter(None, sizes))
-    estimate = sum(pixels * BYTES_A_PIXEL[style][Path(options.output(style, 'x')).suffix] for style in options.styles)
+    estimate = sum(pixels * BYTES_A_PIXEL[style][f'.{options.suffix(style)}'] for style in options.styles)
     print(f'{len(images)} images ({sizes.count(None)} unreadable), {pixels / 1e6:.1f} million pixels')
     print(f'about {estimate / 1e6:.1f} MB in {options.out}, if a third of each image is foreground')
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from solo_bg.coco.check import Entry, check_coco
 from solo_bg.coco.match import Matches, match
@@ -41,6 +42,7 @@ class Annotations:
         self.coco: Entry = coco
         self.class_names = tuple(str(category['name']) for category in coco['categories'])
         self.label_of = {category['id']: label for label, category in enumerate(coco['categories'])}
+        self.licences = {one.get('id'): one.get('url') or one.get('name') for one in coco.get('licenses') or ()}
         self.of_image: dict[Any, list[Entry]] = defaultdict(list)
         for annotation in coco['annotations']:
             self.of_image[annotation['image_id']].append(annotation)
@@ -79,7 +81,8 @@ class Annotations:
             for fault in outline.faults:
                 decisions[fault].append(annotation['id'])
             outlines.append(outline)
-        return Labelled(image, [one.entry for one in outlines], self.instances_of(outlines, size), dict(decisions))
+        entries, instances = [one.entry for one in outlines], self.instances_of(outlines, size)
+        return Labelled(image, entries, instances, dict(decisions), self.licences.get(image.get('license')))
 
     def instances_of(self, outlines: list[Outline], size: tuple[int, int]) -> Instances:
         """Boxes and crops: a dense mask for each would take 8 MB in a 4K image."""
@@ -120,12 +123,20 @@ class Labelled:
         instances: one for each entry, crowd regions included, with a score of 1.
         decisions: what was done about annotations with faults: `clipped`, `parts skipped` (see
             `solo_bg.coco.segmentation.Outline`) or `skipped` -> ids.
+        licence: address or name of the image's licence, if the data set says it.
     """
 
     image: Entry
     entries: list[Entry]
     instances: Instances
     decisions: dict[str, list[Any]] = field(default_factory=dict)
+    licence: str | None = None
+
+    @property
+    def crowd(self) -> Tensor | None:
+        """Where a region is annotated as a crowd, bool (H, W); None if there is no such region."""
+        rows = [row for row, entry in enumerate(self.entries) if entry.get('iscrowd')]
+        return self.instances[rows].union if rows else None
 
 
 class Labels:

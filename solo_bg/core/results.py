@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from solo_bg.core.crops import PACKED_FROM, Crops, Packed
 from solo_bg.core.detections import names_of_detections, read_detections
 from solo_bg.core.instances import Instances
-from solo_bg.core.masks import resize_masks
+from solo_bg.core.masks import boxes_of, resize_masks
 
 
 def as_instances(result: Any, size: Sequence[int], class_names: Sequence[str] = ()) -> Instances:
@@ -55,6 +56,12 @@ def as_instances(result: Any, size: Sequence[int], class_names: Sequence[str] = 
             'None, a DetDataSample, an InstanceData, Detections or (bbox_results, segm_results)'
         )
     masks, labels, scores = parts
+    codes = codes_of_size(masks, size)
+    if codes:
+        boxes, crops = read_codes(codes)
+        return Instances.from_crops(
+            boxes, crops, size, torch.as_tensor(labels).long().cpu(), torch.as_tensor(scores).float().cpu(), class_names
+        )
     masks = stack_masks(masks, size)
     device = masks.device
     return Instances(
@@ -85,10 +92,32 @@ def stack_masks(masks: Any, size: tuple[int, int]) -> Tensor:
     if len(masks) == 0:
         return torch.zeros(0, *size, dtype=torch.bool)
     if isinstance(masks[0], dict):
-        from pycocotools import mask as rle
-
-        masks = [
-            rle.decode(mask if isinstance(mask['counts'], (str, bytes)) else rle.frPyObjects(mask, *mask['size']))
-            for mask in masks
-        ]
+        masks = [decode(mask) for mask in masks]
     return torch.from_numpy(np.stack([np.asarray(mask) for mask in masks]) > 0.5)
+
+
+def codes_of_size(masks: Any, size: tuple[int, int]) -> list[dict[str, Any]]:
+    """The masks as they are, if they are COCO's RLEs, all of images of this height and width; else none."""
+    if not isinstance(masks, (list, tuple)) or not all(isinstance(mask, dict) for mask in masks):
+        return []
+    return list(masks) if all(tuple(mask['size']) == size for mask in masks) else []
+
+
+def read_codes(codes: Sequence[dict[str, Any]]) -> tuple[Tensor, Crops]:
+    """COCO's RLEs -> boxes, int64 (N, 4), and crops. Decodes one mask at a time."""
+    boxes, crops = [], []
+    for code in codes:
+        mask = torch.from_numpy(decode(code)).bool().contiguous()
+        (box,) = boxes_of(mask[None])
+        x0, y0, x1, y1 = box.tolist()
+        crop = mask[y0:y1, x0:x1].contiguous()  # a view would keep the whole mask in memory
+        boxes.append(box)
+        crops.append(crop if crop.numel() < PACKED_FROM else Packed.of(crop))
+    return torch.stack(boxes), Crops(crops)
+
+
+def decode(code: dict[str, Any]) -> Any:
+    """The mask of one of COCO's RLEs, compressed or not: uint8 (H, W)."""
+    from pycocotools import mask as rle
+
+    return rle.decode(code if isinstance(code['counts'], (str, bytes)) else rle.frPyObjects(code, *code['size']))

@@ -19,6 +19,7 @@ from pycocotools.cocoeval import COCOeval
 from solo_bg.coco.dataset import Annotations
 from solo_bg.coco.rle import encode
 from solo_bg.core.instances import Instances
+from solo_bg.core.results import as_instances
 
 MOST = 1000  # proposals for each image
 Proposals = tuple[Any, list[dict[str, Any]]]  # an image's id, and its proposals in COCO's form
@@ -47,10 +48,11 @@ class ForegroundIoU(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         for sample in data_samples:
             found = sample['pred_instances']
-            masks = torch.as_tensor(found['masks'])[torch.as_tensor(found['scores']) > self.score_thr].bool().cpu()
             image = self.images[sample['img_id']]
             size = int(image['height']), int(image['width'])
-            union = masks.any(0) if len(masks) else torch.zeros(size, dtype=torch.bool)
+            labels = torch.zeros(len(found['scores']), dtype=torch.int64)
+            kept = as_instances((found['masks'], labels, found['scores']), size).select(self.score_thr)
+            union = kept.union.cpu()
             wanted = self.annotations.read(image, size).instances.union
             either = int((union | wanted).sum())
             self.results.append(int((union & wanted).sum()) / either if either else 1.0)
@@ -82,9 +84,11 @@ class MaskProposalRecall(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
         for sample in data_samples:
             found = sample['pred_instances']
-            masks, scores = (torch.as_tensor(found[key]).cpu() for key in ('masks', 'scores'))
-            codes = encode(Instances(masks.bool(), torch.zeros(len(masks), dtype=torch.int64), scores))
-            scored = zip(codes, scores.tolist(), strict=True)
+            masks, scores = found['masks'], torch.as_tensor(found['scores']).cpu()
+            if not isinstance(masks, list):  # a list holds RLEs
+                dense = torch.as_tensor(masks).bool().cpu()
+                masks = encode(Instances(dense, torch.zeros(len(dense), dtype=torch.int64), scores))
+            scored = zip(masks, scores.tolist(), strict=True)
             image_id = sample['img_id']
             proposals = [{'image_id': image_id, 'segmentation': code, 'score': score} for code, score in scored]
             self.results.append((image_id, proposals))  # one for each image: mmengine gathers as many

@@ -71,6 +71,22 @@ def load_config(
     return config
 
 
+def keep_proposals(config: Config) -> None:
+    """Change a config so that its model keeps the best 1000 masks, whatever their scores.
+
+    Raises:
+        SetupError: the model's `test_cfg` has no `max_per_img`.
+    """
+    wanted = {'score_thr': 0.0, 'nms_pre': 1000, 'max_per_img': 1000, 'filter_thr': -1}
+    if config.model.test_cfg.get('nms_pre', 0) > 1000:  # candidates, of which NMS leaves fewer
+        del wanted['nms_pre']
+    settings = config.model.test_cfg
+    settings = settings.get('rcnn') or settings
+    if 'max_per_img' not in settings:
+        raise SetupError(f'cannot raise max_per_img to 1000: the test_cfg of {config.model.type} has none')
+    settings.update({name: value for name, value in wanted.items() if name in settings})
+
+
 def read_file(path: Path) -> Config:
     """Run a config file. Raises SetupError where there is none, or where it fails."""
     if path.is_dir():

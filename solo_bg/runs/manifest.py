@@ -1,21 +1,22 @@
-"""The end of a run: write the sorted manifest and annotations.json, and delete pictures that the manifest lacks."""
+"""The end of a run: write the sorted manifest, annotations.json and the indexes of styles of several pictures, and
+delete pictures that the manifest lacks."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 from solo_bg.coco.check import Entry
 from solo_bg.coco.pseudo_labels import number, pseudo_labels
 from solo_bg.disk.write import open_atomically
-from solo_bg.draw.styles import STYLES
+from solo_bg.draw.styles import PART_STYLES, STYLE_NAMES
 from solo_bg.errors import ImageError
 from solo_bg.runs.journal import ANNOTATIONS, FORGOTTEN, LABELS, MANIFEST, journals, open_pair
 from solo_bg.runs.lines import Lines
@@ -38,6 +39,7 @@ class Contents:
         labelled: those of them that have annotations.
         statuses: number of inputs by status; `LOST` for records whose annotations are not there.
         stale: pictures that no valid record names, relative to the output folder.
+        indexes: style of several pictures -> paths of its indexes, one for each image, relative to the output folder.
     """
 
     pairs: dict[Path, Pair]
@@ -46,6 +48,7 @@ class Contents:
     labelled: list[str]
     statuses: Counter[str]
     stale: set[str]
+    indexes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def records(self) -> Iterator[bytes]:
         """The line of each input, sorted."""
@@ -83,6 +86,8 @@ def read_journals(out: Path, count: int = 1) -> Contents:
             contents.inputs.append(name)
             contents.statuses[facts['status']] += 1
             contents.labelled.extend([name] if 'eliminated' in facts['outputs'] else [])
+            for style in PART_STYLES.keys() & facts['outputs'].keys():
+                contents.indexes[style].append(facts['outputs'][style])
     for name in contents.inputs if stale else ():
         stale.difference_update(source[name][0].get(name)['outputs'].values())
     return contents
@@ -111,8 +116,11 @@ def finish(out: Path, count: int, dataset: Mapping[str, Any] | None) -> Counter[
         if dataset is not None:
             write_annotations(files.enter_context(open_atomically(out / ANNOTATIONS)), dataset, contents)
             files.enter_context(open_atomically(out / LABELS)).writelines(contents.labels())
+        for style, paths in contents.indexes.items():
+            files.enter_context(open_atomically(out / index_name(style))).writelines(read_indexes(out, paths))
         contents.close()  # before files are replaced and deleted: Windows does neither to open files
-        for name in (ANNOTATIONS, LABELS) if dataset is None else ():
+        gone = [index_name(style) for style in PART_STYLES if style not in contents.indexes]
+        for name in [*gone, *((ANNOTATIONS, LABELS) if dataset is None else ())]:
             (out / name).unlink(missing_ok=True)
     for path, pair in contents.pairs.items():
         for lines in pair if path.name != MANIFEST else ():
@@ -120,6 +128,25 @@ def finish(out: Path, count: int, dataset: Mapping[str, Any] | None) -> Counter[
     for path in [*label_files(out), *(shard_runs(out) if count == 1 else [])]:  # of shards that this run has completed
         path.unlink()
     return contents.statuses
+
+
+def index_name(style: str) -> str:
+    """The index of a style of several pictures over all images, relative to the output folder."""
+    return f'{style}.jsonl'
+
+
+def read_indexes(out: Path, paths: Iterable[str]) -> Iterator[bytes]:
+    """The contents of the images' indexes.
+
+    Raises:
+        ImageError: one cannot be read.
+    """
+    for path in paths:
+        try:
+            yield (out / path).read_bytes()
+        except OSError as error:
+            reason = error.strerror or error
+            raise ImageError(f'cannot read {out / path}: {reason}; run again with --resume to make it again') from error
 
 
 def label_files(out: Path) -> list[Path]:
@@ -171,7 +198,7 @@ def remove(out: Path, outputs: Iterable[str]) -> None:
             or '\0' in output
             or below.is_absolute()
             or '..' in below.parts
-            or below.parts[:1] not in [(style,) for style in STYLES]
+            or below.parts[:1] not in [(style,) for style in STYLE_NAMES]
         ):
             continue  # a damaged manifest: we write no such paths
         path = out / below

@@ -9,12 +9,12 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from solo_bg.disk.write import make_folder, remove_temporaries
-from solo_bg.draw.styles import STYLES
+from solo_bg.draw.styles import PART_STYLES, STYLE_NAMES
 from solo_bg.errors import SetupError
 from solo_bg.runs.journal import ANNOTATIONS, FORGOTTEN, LABELS, MANIFEST, RUN, Journal, journals
 from solo_bg.runs.lines import Lines
 from solo_bg.runs.locks import LockedError, lock
-from solo_bg.runs.manifest import label_files, remove
+from solo_bg.runs.manifest import index_name, label_files, remove
 from solo_bg.runs.run_files import shard_runs
 from solo_bg.runs.shards import WHOLE, Shard
 
@@ -108,7 +108,7 @@ def refuse_results(paths: Iterable[Path]) -> None:
 
 def refuse_files(out: Path, shard: Shard) -> None:
     """Raise SetupError if there are files by the names of ours. There are no journals: the files are not results."""
-    names = [MANIFEST, shard.name(MANIFEST), RUN, ANNOTATIONS, LABELS]
+    names = [MANIFEST, shard.name(MANIFEST), RUN, ANNOTATIONS, LABELS, *map(index_name, PART_STYLES)]
     for path in [out / name for name in names if (out / name).exists()]:
         if path.name != RUN or not is_our_run(path):  # a run that was stopped early leaves its run.json alone
             raise SetupError(f'{path} is there, but no manifest of this tool; move it away, or choose another --out')
@@ -116,7 +116,7 @@ def refuse_files(out: Path, shard: Shard) -> None:
 
 def refuse_pictures(out: Path) -> None:
     """Raise SetupError if there are files in the folders that pictures go to."""
-    for style in STYLES:
+    for style in STYLE_NAMES:
         if (out / style).is_dir() and any((out / style).iterdir()):
             raise SetupError(f'{out / style} {TAKEN}')
 
@@ -133,7 +133,7 @@ def is_our_run(path: Path) -> bool:
 def tidy(out: Path, alone: bool) -> None:
     """Delete the unfinished files of processes that died."""
     remove_temporaries(out.glob('.*.tmp'), alone)
-    for style in STYLES:
+    for style in STYLE_NAMES:
         remove_temporaries((out / style).rglob('.*.tmp'), alone)
 
 
@@ -144,7 +144,7 @@ def clear(out: Path) -> None:
     outputs |= {path for records, _ in journal.pairs for path in records.superseded}
     journal.close()
     remove(out, outputs)
-    for name in (ANNOTATIONS, LABELS, RUN):
+    for name in (ANNOTATIONS, LABELS, *map(index_name, PART_STYLES), RUN):
         (out / name).unlink(missing_ok=True)
     for path in (*shard_runs(out), *label_files(out), *journals(out)):  # the manifest last: it makes OUT ours
         path.unlink()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from solo_bg.draw.styles import STYLES
+from solo_bg.draw.styles import PART_STYLES, STYLE_NAMES
 from solo_bg.errors import SetupError
 from solo_bg.records import Record
 from solo_bg.runs.settings import Settings
@@ -62,7 +62,8 @@ def make_plan(settings: Settings) -> Plan:
 
     if launched_shard() and '-' in settings.inputs:
         raise SetupError('torchrun and the list - exclude each other: each process would get a part; use @list.txt')
-    listing = find_images(settings.inputs, [os.path.abspath(settings.out / style) for style in STYLES], STYLES)
+    results = [os.path.abspath(settings.out / style) for style in STYLE_NAMES]
+    listing = find_images(settings.inputs, results, STYLE_NAMES)
     images, given = listing.images, ', '.join(settings.inputs)
     if not any(os.path.lexists(image.path) for image in images):
         raise SetupError(listing.why_nothing(settings.inputs))
@@ -120,6 +121,9 @@ def refuse_overwriting(plan: Plan, settings: Settings) -> None:
     given = {path for image in plan.images if (path := os.path.realpath(image.path)).startswith(out)}
     if not given:
         return
+    folders = [os.path.join(out, style, '') for style in options.styles if style in PART_STYLES]
+    if inside := [path for path in sorted(given) for folder in folders if path.startswith(folder)]:
+        raise SetupError(f'results might replace the input {inside[0]}; choose another --out')
     for image, name in zip(plan.images, plan.names, strict=True):
         for style in options.styles:
             if os.path.realpath(options.out / options.output(style, name)) in given:

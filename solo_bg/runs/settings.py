@@ -11,7 +11,7 @@ from typing import Any
 
 from solo_bg.disk.formats import FORMATS, MAX_PIXELS
 from solo_bg.draw.refine import read_refine_options
-from solo_bg.draw.styles import STYLES
+from solo_bg.draw.styles import STYLE_NAMES
 from solo_bg.errors import SetupError
 from solo_bg.runs.shards import WHOLE, Shard
 from solo_bg.sources import choose_source
@@ -107,8 +107,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise SetupError(f'{name} expected {describe_range(least, most)}, got {value!r}')
-        if unknown := [style for style in self.styles if style not in STYLES]:
-            raise SetupError(f'no style named {", ".join(unknown)}; the styles are {", ".join(STYLES)}')
+        if unknown := [style for style in self.styles if style not in STYLE_NAMES]:
+            raise SetupError(f'no style named {", ".join(unknown)}; the styles are {", ".join(STYLE_NAMES)}')
         _, source = choose_source(self.source, self.config)
         if source.needs_model and not (self.config and self.checkpoint):
             raise SetupError('this source needs a config and a checkpoint')

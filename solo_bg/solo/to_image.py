@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from solo_bg.core.crops import Crops, Shelf
+from solo_bg.core.crops import Crops, Packed, Shelf
 from solo_bg.core.masks import first_and_end, together
 from solo_bg.solo.precision import full_float32
 
@@ -50,10 +50,7 @@ class ToImage:
             masks = self.inside(box, some, threshold)
             inner.append(occupied(masks))
             held += [shelf.put(mask) for mask in masks]  # at once: the masks of a large image would take a gigabyte
-        boxes = torch.cat(inner)
-        crops = Crops(mask[y0:y1, x0:x1] for mask, (x0, y0, x1, y1) in zip(held, boxes.tolist(), strict=True))
-        empty = (boxes[:, 2] == 0)[:, None]
-        return (boxes + outer[:, [0, 1, 0, 1]]).masked_fill(empty, 0), crops
+        return trim(held, torch.cat(inner), outer)
 
     def inside(self, box: tuple[int, int, int, int], soft: Tensor, threshold: float) -> Tensor:
         """Masks of the image inside one box, from float32 (k, h, w): bool (k, box height, box width).
@@ -74,6 +71,23 @@ class ToImage:
                 values = weights @ low[used.start - source.start : used.stop - source.start]
                 torch.gt(values, threshold, out=masks[band])
         return masks.view(y1 - y0, k, x1 - x0).transpose(0, 1)
+
+
+def trim(masks: Sequence[Tensor | Packed], inner: Tensor, outer: Tensor) -> tuple[Tensor, Crops]:
+    """Cut masks to the smallest boxes around them.
+
+    Args:
+        masks: bool (h, w) each, of the size of its outer box.
+        inner: int64 (n, 4), the smallest box around each mask, counted from its first pixel; zeros for an empty mask.
+        outer: int64 (n, 4), where the masks lie in the image.
+
+    Returns:
+        the smallest boxes in the image, int64 (n, 4), zeros for an empty mask; and the masks cut to them.
+    """
+    boxes = inner.tolist()
+    crops = Crops(mask[y0:y1, x0:x1] for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True))
+    empty = (inner[:, 2] == 0)[:, None]
+    return (inner + outer[:, [0, 1, 0, 1]]).masked_fill(empty, 0), crops
 
 
 def around(boxes: Tensor) -> Tensor:
