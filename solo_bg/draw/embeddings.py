@@ -12,9 +12,7 @@ from torch import Tensor
 RADIUS = 1 / 80  # of a seed's mark, as a part of the picture's longer side
 
 
-def embedding_picture(
-    embedding: Tensor, size: tuple[int, int], seeds: Tensor | None = None
-) -> NDArray[np.uint8]:
+def embedding_picture(embedding: Tensor, size: tuple[int, int], seeds: Tensor | None = None) -> NDArray[np.uint8]:
     """Colour each pixel by the first three principal components of its embedding.
 
     The components are blue, green and red, in the order of their variance. Each is stretched to 0..255. Equal
@@ -33,7 +31,9 @@ def embedding_picture(
     low, high = components.amin(0), components.amax(0)
     colours = (components - low) / (high - low).clamp(min=1e-12) * 255
     small = colours.T.reshape(1, 3, height, width)
-    picture = np.ascontiguousarray(F.interpolate(small, size, mode='nearest')[0].permute(1, 2, 0).round().byte().numpy())
+    picture = np.ascontiguousarray(
+        F.interpolate(small, size, mode='nearest')[0].permute(1, 2, 0).round().byte().numpy()
+    )
     radius = max(2, round(max(size) * RADIUS))
     for position in [] if seeds is None else seeds.tolist():
         centre = (

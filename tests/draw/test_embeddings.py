@@ -24,7 +24,9 @@ def test_pixels_of_one_embedding_have_one_colour_and_seeds_are_marked():
     embedding[2, :, 4:], embedding[5, 3:] = 4, -1
     picture = embedding_picture(embedding, (60, 90), torch.tensor([0, 5 * 9 + 8]))
     assert picture.shape == (60, 90, 3) and picture.dtype == np.uint8
-    assert (picture[5, 5] == 255).all() and (picture[55, 85] == 255).all()  # the centres of the first and the last pixel
+    assert (picture[5, 5] == 255).all() and (
+        picture[55, 85] == 255
+    ).all()  # the centres of the first and the last pixel
     plain = embedding_picture(embedding, (60, 90))
     for rows, columns in ((slice(0, 30), slice(0, 40)), (slice(30, 60), slice(40, 90))):
         assert (plain[rows, columns] == plain[rows.start, columns.start]).all()

@@ -6,7 +6,8 @@ import pytest
 import torch
 from small_cascades import best_ious, found_in, losses_of, overfit, sample_of, scenes, small_model
 
-from solo_bg.mmdet_plugin.cascade_stages import Stage, to_rois, vote
+from solo_bg.mmdet_plugin.cascade_stages import Stage, to_rois
+from solo_bg.mmdet_plugin.mask_voting import vote
 from solo_bg.mmdet_plugin.roi_warping import paste_mean
 
 NOTHING = np.zeros((0, 64, 96), bool)
@@ -42,7 +43,7 @@ def test_the_boxes_are_mmdets_and_carry_gradients(model, data):
 
 
 def test_later_stages_teach_earlier_ones_through_the_boxes(model, data):
-    """The masks of stage 4 depend on the RPN's boxes and on the offsets of stage 3 only by where they are warped from."""
+    """Masks depend on the RPN's boxes and on the offsets of stage 3 only by where they are warped from."""
     torch.manual_seed(0)
     boxes = model.rpn_head.boxes(data.outputs, metas_of(data), model.train_cfg.rpn_proposal)
     losses = model.roi_head.loss(data.features[-1], boxes, data.samples)
@@ -69,7 +70,9 @@ def test_the_box_is_moved_by_the_offsets_of_its_best_class(model):
     classes = torch.tensor([[0.0, 1, 9], [3, 2, 9]])  # background, the last one, does not count
     deltas = torch.tensor([[[9.0] * 4, [1, -0.5, 0.3, 0.2]], [[-2.0, 0, 0, -1], [9.0] * 4]])
     moved = model.roi_head.refine(Stage(rois, None, classes, deltas), [{'img_shape': (64, 96)}] * 2)
-    for box, (_, x0, y0, x1, y1), (dx, dy, dw, dh) in zip(moved, rois.tolist(), (deltas[0, 1], deltas[1, 0]), strict=True):
+    for box, (_, x0, y0, x1, y1), (dx, dy, dw, dh) in zip(
+        moved, rois.tolist(), (deltas[0, 1], deltas[1, 0]), strict=True
+    ):
         x, y = (x0 + x1) / 2 + 0.1 * dx * (x1 - x0), (y0 + y1) / 2 + 0.1 * dy * (y1 - y0)
         w, h = (x1 - x0) * math.exp(0.2 * dw), (y1 - y0) * math.exp(0.2 * dh)
         torch.testing.assert_close(box[0], torch.tensor([x - w / 2, y - h / 2, x + w / 2, y + h / 2]))
@@ -139,7 +142,9 @@ def test_voting_is_what_the_paper_says():
     np.testing.assert_allclose(found.scores, [score for score, _, _ in expected], rtol=1e-6)
     np.testing.assert_array_equal(found.masks, np.stack([mask for _, _, mask in expected]))
     cfg.max_per_img = 2
-    assert vote(*(torch.tensor(one) for one in (boxes, masks, scores)), (40, 50), cfg).host_labels == found.host_labels[:2]
+    assert (
+        vote(*(torch.tensor(one) for one in (boxes, masks, scores)), (40, 50), cfg).host_labels == found.host_labels[:2]
+    )
     cfg.score_thr = 1.0
     assert len(vote(*(torch.tensor(one) for one in (boxes, masks, scores)), (40, 50), cfg)) == 0
 
@@ -195,5 +200,7 @@ def test_it_overfits_four_scenes():
     cfg = {'train_cfg.rpn.sampler.num': 32, 'test_cfg.rpn.max_per_img': 50}
     options = {f'model.{name}': value for name, value in {**widths, **cfg}.items()}
     model, images, masks, labels = overfit('mnc_r18', 200, 3e-3, **options)
-    ious = [one for of_image in zip(found_in(model, images), masks, labels, strict=True) for one in best_ious(*of_image)]
+    ious = [
+        one for of_image in zip(found_in(model, images), masks, labels, strict=True) for one in best_ious(*of_image)
+    ]
     assert len(ious) > 6 and np.mean(ious) > 0.8, ious

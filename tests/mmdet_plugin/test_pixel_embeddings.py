@@ -16,7 +16,8 @@ from solo_bg.mmdet_plugin.embedding_loss import (
     seed_labels,
     similarity,
 )
-from solo_bg.mmdet_plugin.pixel_embeddings import EmbeddingHead, choose_seeds, distinct
+from solo_bg.mmdet_plugin.pixel_embeddings import EmbeddingHead
+from solo_bg.mmdet_plugin.seeds import choose_seeds, distinct
 
 THRESHOLDS = (0.25, 0.5, 0.75, 0.9)
 NOTHING = np.zeros((0, 64, 96), bool)
@@ -170,7 +171,9 @@ def test_seeds_masks_classes_and_scores_are_those_of_a_slow_reference():
     embedding, logits = torch.randn(3, 8, 8) * 0.8, torch.randn(4, 3, 8, 8) * 2
     seeds = head.find_seeds(embedding, logits, META)
     scores = logits.double().exp().numpy()
-    scores = (scores / scores.sum(1, keepdims=True))[:, :2, :6]  # 24 of 32 rows, and all columns: 30 pixels reach the last
+    scores = (scores / scores.sum(1, keepdims=True))[
+        :, :2, :6
+    ]  # 24 of 32 rows, and all columns: 30 pixels reach the last
     of_pixel = scores.reshape(8, 48).max(0)
     order = choose_seeds(embedding[:, :6].flatten(1), torch.from_numpy(of_pixel), 20, 0.3, 0.05).tolist()
     assert set(seeds.positions.tolist()) == set(order) and len(order) == 20
@@ -246,5 +249,7 @@ def test_it_overfits_four_scenes():
     widths = {'backbone.base_channels': 16, 'mask_head.in_channels': [16, 32, 128], 'mask_head.channels': 32}
     options = {f'model.{name}': value for name, value in {**widths, 'mask_head.ramp': 100}.items()}
     model, images, masks, labels = overfit('embeddings_r18', 400, 3e-3, **options)
-    ious = [one for of_image in zip(found_in(model, images), masks, labels, strict=True) for one in best_ious(*of_image)]
+    ious = [
+        one for of_image in zip(found_in(model, images), masks, labels, strict=True) for one in best_ious(*of_image)
+    ]
     assert len(ious) > 6 and np.mean(ious) > 0.8, ious
