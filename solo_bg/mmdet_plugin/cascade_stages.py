@@ -175,8 +175,8 @@ class CascadeStages(BaseModule):
     def stage_losses(self, stage: Stage, samples: SampleList) -> dict[str, Tensor]:
         """The losses of two stages.
 
-        They are the logistic loss of the masks, its mean over the boxes of objects; the cross-entropy of the classes, its
-        mean over all boxes; and the smooth L1 loss of the offsets, its sum divided by the number of all boxes.
+        They are the logistic loss of the masks, its mean over the boxes of objects; the cross-entropy of the classes,
+        its mean over all boxes; and the smooth L1 loss of the offsets, its sum divided by the number of all boxes.
         """
         boxes = [stage.rois[stage.rois[:, 0] == image, 1:].detach() for image in range(len(samples))]
         targets = [self.targets(one, sample) for one, sample in zip(boxes, samples, strict=True)]

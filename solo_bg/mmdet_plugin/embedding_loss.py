@@ -1,4 +1,4 @@
-"""The losses of pixel embeddings (Fathi et al. 2017, https://arxiv.org/abs/1703.10277), and the similarity of pixels."""
+"""The losses of pixel embeddings (Fathi et al. 2017, https://arxiv.org/abs/1703.10277), and how similar pixels are."""
 
 from __future__ import annotations
 
