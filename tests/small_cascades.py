@@ -51,7 +51,7 @@ def small_model(name, **options):
 
 
 def save_small(name, folder):
-    """Write the small config and random weights; their paths."""
+    """Write the small config and random weights, which carry it as well; their paths."""
     config = small_config(name)
     torch.manual_seed(0)
     model = build_detector(config).eval()
@@ -61,9 +61,8 @@ def save_small(name, folder):
         with torch.no_grad():
             embeddings, _ = model.mask_head(model.extract_feat(data['inputs']))
         model.mask_head.embed.weight.data /= embeddings.std((0, 2, 3)).mean()
-    torch.save(
-        {'state_dict': model.state_dict(), 'meta': {'dataset_meta': {'classes': CLASSES}}}, folder / f'{name}.pth'
-    )
+    meta = {'dataset_meta': {'classes': CLASSES}, 'cfg': config.pretty_text}
+    torch.save({'state_dict': model.state_dict(), 'meta': meta}, folder / f'{name}.pth')
     return folder / f'{name}.py', folder / f'{name}.pth'
 
 

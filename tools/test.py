@@ -24,7 +24,8 @@ with quiet_imports():
     from mmdet.utils import register_all_modules
 
     import solo_bg.mmdet_plugin.lazy_solo
-    import solo_bg.mmdet_plugin.metrics  # noqa: F401
+    import solo_bg.mmdet_plugin.metrics
+    import solo_bg.mmdet_plugin.region_ap  # noqa: F401
 
 
 def main() -> None:

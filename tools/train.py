@@ -20,6 +20,7 @@ with quiet_imports():
 
     import solo_bg.mmdet_plugin.bf16
     import solo_bg.mmdet_plugin.metrics
+    import solo_bg.mmdet_plugin.region_ap
     import solo_bg.mmdet_plugin.training_curves  # noqa: F401
 
 

@@ -7,24 +7,20 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from mmcv.ops import batched_nms
 from mmdet.models.task_modules.assigners import AssignResult
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample, SampleList
-from mmdet.structures.bbox import bbox_overlaps
 from mmdet.structures.mask import mask_target
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from solo_bg.core.crops import Crops, Shelf
 from solo_bg.core.instances import Instances
-from solo_bg.core.masks import boxes_of
-from solo_bg.mmdet_plugin.roi_warping import paste_mean, warp_rois
+from solo_bg.mmdet_plugin.mask_voting import vote
+from solo_bg.mmdet_plugin.roi_warping import warp_rois
 
 BOX_STDS = (0.1, 0.1, 0.2, 0.2)  # of the regressed offsets, as in Fast R-CNN
-SIMILAR = 0.5  # boxes with at least this IoU vote together
 
 
 class Stage(NamedTuple):
@@ -177,8 +173,11 @@ class CascadeStages(BaseModule):
         return Targets(labels.masked_fill(objects == -2, -1), objects.clamp(min=-1))
 
     def stage_losses(self, stage: Stage, samples: SampleList) -> dict[str, Tensor]:
-        """The losses of two stages: the masks' logistic regression over the boxes of objects, the classes' cross-entropy
-        over all boxes, and smooth L1 of the offsets, divided by the number of all boxes."""
+        """The losses of two stages.
+
+        They are the logistic loss of the masks, its mean over the boxes of objects; the cross-entropy of the classes,
+        its mean over all boxes; and the smooth L1 loss of the offsets, its sum divided by the number of all boxes.
+        """
         boxes = [stage.rois[stage.rois[:, 0] == image, 1:].detach() for image in range(len(samples))]
         targets = [self.targets(one, sample) for one, sample in zip(boxes, samples, strict=True)]
         labels, objects = (torch.cat(parts) for parts in zip(*targets, strict=True))
@@ -232,52 +231,3 @@ class CascadeStages(BaseModule):
 def to_rois(boxes: Sequence[Tensor]) -> Tensor:
     """The boxes of each image, float (n, 4) -> float (N, 5) with the image's index first."""
     return torch.cat([F.pad(one, (1, 0), value=image) for image, one in enumerate(boxes)])
-
-
-def vote(boxes: Tensor, masks: Tensor, scores: Tensor, size: tuple[int, int], cfg: Any) -> Instances:
-    """Mask voting (section 4 of the paper): NMS of each class's boxes, then the mean of similar masks.
-
-    The mask of a kept box is the mean of the masks of its class whose boxes have an IoU of at least 0.5 with it,
-    weighted by their scores. Masks without pixels are left out.
-
-    Args:
-        boxes: float (N, 4), xyxy in pixels of the image.
-        masks: float (N, m, m), in 0..1.
-        scores: float (N, C).
-        size: height and width of the image.
-        cfg: `score_thr`, `iou_thr`, `max_per_img` and `mask_thr`.
-    """
-    rows, labels = (scores > cfg.score_thr).nonzero().T
-    of_pairs = scores[rows, labels]
-    nms = {'type': 'nms', 'iou_threshold': cfg.iou_thr}
-    kept = batched_nms(boxes[rows], of_pairs, labels, nms)[1][: cfg.max_per_img] if len(rows) else rows
-    overlaps = bbox_overlaps(boxes[rows[kept]], boxes[rows])
-    similar = (overlaps >= SIMILAR) & (labels[kept][:, None] == labels)
-    similar[torch.arange(len(kept), device=kept.device), kept] = True  # a box without area overlaps nothing
-    outer, held = [], []
-    for votes in similar:
-        voters = rows[votes]
-        box, mean = paste_mean(masks[voters], boxes[voters], of_pairs[votes], size)
-        outer.append(box)
-        held.append(mean > cfg.mask_thr)
-    return cut_out(held, outer, size, labels[kept], of_pairs[kept])
-
-
-def cut_out(
-    masks: Sequence[Tensor],
-    outer: Sequence[tuple[int, int, int, int]],
-    size: tuple[int, int],
-    labels: Tensor,
-    scores: Tensor,
-) -> Instances:
-    """Instances of masks, bool (h, w), that lie in boxes of the image; those without pixels are left out."""
-    shelf = Shelf((mask.numel() for mask in masks), labels.device)
-    boxes, crops, rows = [], [], []
-    for row, (mask, (left, top, _, _)) in enumerate(zip(masks, outer, strict=True)):
-        x0, y0, x1, y1 = boxes_of(mask[None])[0].tolist()
-        if x1 > x0:
-            boxes.append((left + x0, top + y0, left + x1, top + y1))
-            crops.append(shelf.put(mask)[y0:y1, x0:x1])
-            rows.append(row)
-    inner = torch.tensor(boxes, dtype=torch.int64, device=labels.device).reshape(-1, 4)
-    return Instances.from_crops(inner, Crops(crops), size, labels[rows], scores[rows])

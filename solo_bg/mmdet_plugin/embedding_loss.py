@@ -1,5 +1,4 @@
-"""The losses of Semantic Instance Segmentation via Deep Metric Learning (Fathi et al. 2017,
-https://arxiv.org/abs/1703.10277), and what they share with prediction: the similarity of pixels, and masks from seeds."""
+"""The losses of pixel embeddings (Fathi et al. 2017, https://arxiv.org/abs/1703.10277), and how similar pixels are."""
 
 from __future__ import annotations
 
@@ -37,7 +36,7 @@ def owners_of(
     """Which instance each pixel of a feature map belongs to.
 
     Args:
-        masks: of the instances. A feature pixel belongs to the instance that covers most of it, if that is half or more.
+        masks: of the instances. A feature pixel belongs to the instance that covers most of it, if it covers half.
         crowds: masks of the crowd regions; where they cover half of a feature pixel without an instance, it does not
             count.
         valid, canvas: height and width of the image in the batch, and of the batch.
@@ -65,7 +64,7 @@ def covered(masks: BaseInstanceMasks, canvas: tuple[int, int], size: tuple[int, 
 
 
 def choose_samples(owners: Tensor, count: int) -> Tensor:
-    """Up to `count` random pixels of each instance and of the background: positions in the flattened map, int64 (n,)."""
+    """Up to `count` random pixels of each instance and of the background: positions in the flat map, int64 (n,)."""
     chosen = [torch.zeros(0, dtype=torch.int64, device=owners.device)]
     for owner in owners[owners != NOT_COUNTED].unique():
         (pixels,) = (owners.flatten() == owner).nonzero(as_tuple=True)
@@ -76,8 +75,9 @@ def choose_samples(owners: Tensor, count: int) -> Tensor:
 def pair_loss(embeddings: Tensor, owners: Tensor) -> Tensor:
     """The mean logistic loss of all pairs of pixels: `-log s` of one instance, `-log(1 - s)` of two.
 
-    A pair weighs 1 / (n_p n_q), where n is the number of given pixels of a pixel's instance, so that instances with many
-    pixels do not count for more. Weights add up to 1. Pairs inside the background have none: it need not be one thing.
+    A pair weighs 1 / (n_p n_q), where n is the number of given pixels of a pixel's instance, so that instances with
+    many pixels do not count for more. Weights add up to 1. Pairs inside the background have none: it need not be one
+    thing.
 
     Args:
         embeddings: float (n, D).
@@ -100,8 +100,8 @@ def seed_labels(
 ) -> Tensor:
     """The class of the mask that grows from each seed at each threshold.
 
-    The mask is where the similarity to the seed reaches the threshold. It has the class of the object with which its IoU
-    is largest if that is more than 0.5, else `classes`, which means background.
+    The mask is where the similarity to the seed reaches the threshold. It has the class of the object with which its
+    IoU is largest if that is more than 0.5, else `classes`, which means background.
 
     Args:
         embeddings: float (D, h, w).

@@ -19,7 +19,7 @@ from mmdet.structures import SampleList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from solo_bg.coco.rle import encode
+from solo_bg.mmdet_plugin.proposals import as_result
 
 
 @MODELS.register_module()
@@ -69,11 +69,7 @@ class MNC(TwoStageDetector):
         metas = [sample.metainfo for sample in batch_data_samples]
         boxes = self.rpn_head.boxes(self.rpn_head(features), metas, self.test_cfg.rpn)
         found = self.roi_head.find(features[-1], boxes, metas, rescale)
-        results = [
-            InstanceData(bboxes=one.boxes.float(), labels=one.labels, scores=one.scores, masks=encode(one))
-            for one in found
-        ]
-        return self.add_pred_to_datasample(batch_data_samples, results)
+        return self.add_pred_to_datasample(batch_data_samples, [as_result(one) for one in found])
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> tuple:
         features = self.extract_feat(batch_inputs)

@@ -27,9 +27,9 @@ class RegionAP(BaseMetric):
     """mAP^r: Pascal VOC's average precision, where a mask is right if its IoU with an object's mask is high enough.
 
     The definition is that of Hariharan et al. 2014 (https://arxiv.org/abs/1407.1808) with the area under the curve as
-    in VOC 2010 and later. The masks of a class in all images are taken in the order of their scores. Each belongs to the
-    object of its class and image with which it has the largest IoU. It is right if this IoU reaches the threshold and no
-    mask before it was right about the same object. The mean is over the classes that have objects.
+    in VOC 2010 and later. The masks of a class in all images are taken in the order of their scores. Each belongs to
+    the object of its class and image with which it has the largest IoU. It is right if this IoU reaches the threshold
+    and no mask before it was right about the same object. The mean is over the classes that have objects.
 
     A mask that belongs to a crowd region counts neither as right nor as wrong; its share inside the region takes the
     place of the IoU.

@@ -25,11 +25,14 @@ with mmcv_ops.quiet_imports():
     from mmengine import registry as mmengines
     from mmengine.config import Config
 
+    import solo_bg.mmdet_plugin.cascade_stages
     import solo_bg.mmdet_plugin.class_agnostic
     import solo_bg.mmdet_plugin.deepmask
     import solo_bg.mmdet_plugin.foreground_unet
     import solo_bg.mmdet_plugin.instance_fcn
-    import solo_bg.mmdet_plugin.lazy_solo  # noqa: F401
+    import solo_bg.mmdet_plugin.lazy_solo
+    import solo_bg.mmdet_plugin.mnc
+    import solo_bg.mmdet_plugin.pixel_embeddings  # noqa: F401
 
 LEFT_OUT = ('_scope_', 'init_cfg', 'pretrained')  # the last two name weights to start a training from
 REGISTRIES = (

@@ -6,7 +6,8 @@ import pytest
 import torch
 from small_cascades import best_ious, found_in, losses_of, overfit, sample_of, scenes, small_model
 
-from solo_bg.mmdet_plugin.cascade_stages import Stage, to_rois, vote
+from solo_bg.mmdet_plugin.cascade_stages import Stage, to_rois
+from solo_bg.mmdet_plugin.mask_voting import vote
 from solo_bg.mmdet_plugin.roi_warping import paste_mean
 
 NOTHING = np.zeros((0, 64, 96), bool)
@@ -42,7 +43,7 @@ def test_the_boxes_are_mmdets_and_carry_gradients(model, data):
 
 
 def test_later_stages_teach_earlier_ones_through_the_boxes(model, data):
-    """The masks of stage 4 depend on the RPN's boxes and on the offsets of stage 3 only by where they are warped from."""
+    """Masks depend on the RPN's boxes and on the offsets of stage 3 only by where they are warped from."""
     torch.manual_seed(0)
     boxes = model.rpn_head.boxes(data.outputs, metas_of(data), model.train_cfg.rpn_proposal)
     losses = model.roi_head.loss(data.features[-1], boxes, data.samples)
@@ -107,7 +108,7 @@ def test_the_gradients_of_the_losses(model):
     masks = np.zeros((1, 64, 96), bool)
     masks[0, 10:38, 20:48] = True
     sample, rois = sample_of(masks), to_rois([torch.tensor([[22.0, 9, 47, 40], [60, 40, 90, 60]])])
-    logits = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((2, 5, 5), (2, 3), (2, 2, 4))]
+    logits = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((2, 3, 3), (2, 3), (2, 2, 4))]
 
     def losses(*logits):
         return tuple(model.roi_head.stage_losses(Stage(rois, *logits), [sample]).values())
@@ -190,3 +191,16 @@ def test_one_class_and_no_instances(model):
 def test_other_numbers_of_stages_are_refused():
     with pytest.raises(ValueError, match='stages must be 3 or 5, got 4'):
         small_model('mnc_r18', **{'model.roi_head.stages': 4})
+
+
+@pytest.mark.slow
+def test_it_overfits_four_scenes():
+    widths = {'backbone.base_channels': 16, 'neck.in_channels': [64], 'neck.out_channels': 32}
+    widths |= {'rpn_head.in_channels': 32, 'roi_head.in_channels': 32, 'roi_head.mask_channels': 64}
+    cfg = {'train_cfg.rpn.sampler.num': 32, 'test_cfg.rpn.max_per_img': 50}
+    options = {f'model.{name}': value for name, value in {**widths, **cfg}.items()}
+    model, images, masks, labels = overfit('mnc_r18', 200, 3e-3, **options)
+    ious = [
+        one for of_image in zip(found_in(model, images), masks, labels, strict=True) for one in best_ious(*of_image)
+    ]
+    assert len(ious) > 6 and np.mean(ious) > 0.8, ious

@@ -16,7 +16,8 @@ from solo_bg.mmdet_plugin.embedding_loss import (
     seed_labels,
     similarity,
 )
-from solo_bg.mmdet_plugin.pixel_embeddings import EmbeddingHead, choose_seeds, distinct
+from solo_bg.mmdet_plugin.pixel_embeddings import EmbeddingHead
+from solo_bg.mmdet_plugin.seeds import choose_seeds, distinct
 
 THRESHOLDS = (0.25, 0.5, 0.75, 0.9)
 NOTHING = np.zeros((0, 64, 96), bool)
@@ -241,3 +242,14 @@ def test_one_class():
 def test_thresholds_that_make_no_sense(thresholds):
     with pytest.raises(ValueError, match='thresholds must be numbers between 0 and 1'):
         EmbeddingHead(2, [4], thresholds=thresholds)
+
+
+@pytest.mark.slow
+def test_it_overfits_four_scenes():
+    widths = {'backbone.base_channels': 16, 'mask_head.in_channels': [16, 32, 128], 'mask_head.channels': 32}
+    options = {f'model.{name}': value for name, value in {**widths, 'mask_head.ramp': 100}.items()}
+    model, images, masks, labels = overfit('embeddings_r18', 400, 3e-3, **options)
+    ious = [
+        one for of_image in zip(found_in(model, images), masks, labels, strict=True) for one in best_ious(*of_image)
+    ]
+    assert len(ious) > 6 and np.mean(ious) > 0.8, ious

@@ -33,7 +33,7 @@ def test_through_the_command(saved, tmp_path):
     argv = [*saved, tmp_path / 'in', '-o', tmp_path / 'out', '--score-thr', '0', '--device', 'cpu', '--quiet']
     assert cli.main([*map(str, argv)]) == 0
     (record,) = map(json.loads, (tmp_path / 'out/manifest.jsonl').read_text().splitlines())
-    segment = Segmenter(*saved, 'cpu')
+    segment = Segmenter('auto', saved[1], 'cpu')  # the config that the checkpoint carries
     (found,) = segment([image])
     assert count_classes(segment.model) == 2 and found.class_names == CLASSES
     assert sum(record['classes'].values()) == len(found) > 3 and (found.scores.diff() <= 0).all()
