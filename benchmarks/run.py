@@ -6,6 +6,7 @@ python benchmarks/run.py pipeline IMAGES/                   # disk to disk, agai
 python benchmarks/run.py growth IMAGES/                     # time per image and memory, over few images and many
 python benchmarks/run.py processes IMAGES/                  # one process of one thread against two
 python benchmarks/run.py agreement IMAGES/                  # masks in each precision against fp32
+python benchmarks/run.py tiles ANNOTATIONS.json IMAGES/     # large images, in tiles and as a whole
 python benchmarks/run.py disk ANNOTATIONS.json IMAGES/      # bytes per pixel of each style, for --dry-run
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 import compose
 import inference
 import pipeline
+import tiles
 import torch
 
 PHOTOS = 'folder of photographs'
@@ -56,12 +58,19 @@ def build_parser() -> argparse.ArgumentParser:
     agreement.add_argument('images', type=Path, help=PHOTOS)
     agreement.add_argument('--limit', type=int, default=100)
 
+    large = command(tiles.tiles)
+    large.add_argument('annotations', type=Path)
+    large.add_argument('images', type=Path, help=PHOTOS)
+    large.add_argument('--tiles', default='512:128', metavar='SIZE:OVERLAP', help='(default: 512:128)')
+    large.add_argument('--grid', type=int, default=4, help='photographs along each side of a mosaic (default: 4)')
+    large.add_argument('--mosaics', type=int, default=2, help='(default: 2)')
+
     disk = command(compose.disk)
     disk.add_argument('annotations', type=Path)
     disk.add_argument('images', type=Path)
 
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    for one in (composing, one_image, disk_to_disk, growth, processes, agreement):
+    for one in (composing, one_image, disk_to_disk, growth, processes, agreement, large):
         one.add_argument('--device', default=device)
     for one in (composing, one_image, disk_to_disk, processes):
         one.add_argument('--rounds', type=int, default=5)

@@ -7,11 +7,19 @@ import sys
 import cv2
 import pytest
 import run as benchmarks
+from coco_data import make_dataset
 from conftest import CONFIG, ROOT
 
 from solo_bg.scenes import draw_scene
 
-INPUTS = {'pipeline': 1, 'growth': 1, 'processes': 1, 'agreement': 1, 'disk': 2}  # folders or files it must be given
+INPUTS = {  # how many folders or files each must be given
+    'pipeline': 1,
+    'growth': 1,
+    'processes': 1,
+    'agreement': 1,
+    'disk': 2,
+    'tiles': 2,
+}
 
 
 def run(*argv):
@@ -51,3 +59,10 @@ def test_the_benchmark_of_the_pipeline(tmp_path):
     tiny = ['--config', CONFIG, '--candidates', '20', '--precisions', 'fp32', '--rounds', '1']
     printed = run('pipeline', tmp_path, '--device', 'cpu', *tiny)
     assert 'the model alone, fp32' in printed and '%' in printed
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_tiles(tmp_path):
+    make_dataset(tmp_path, 4, 96, 128)
+    printed = run('tiles', tmp_path / 'instances.json', tmp_path / 'images', '--grid', 2, '--mosaics', 1)
+    assert 'tiles, joined' in printed and 'split at seams' in printed
