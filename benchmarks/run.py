@@ -8,6 +8,7 @@ python benchmarks/run.py processes IMAGES/                  # one process of one
 python benchmarks/run.py agreement IMAGES/                  # masks in each precision against fp32
 python benchmarks/run.py video IMAGES/                     # a video against its frames, memory, flicker
 python benchmarks/run.py server IMAGES/                    # the server against Python, and its memory under load
+python benchmarks/run.py tiles ANNOTATIONS.json IMAGES/     # large images, in tiles and as a whole
 python benchmarks/run.py disk ANNOTATIONS.json IMAGES/      # bytes per pixel of each style, for --dry-run
 python benchmarks/run.py proposals ANNOTATIONS.json IMAGES/ --models NAME=CONFIG,CHECKPOINT ...  # average recall
 python benchmarks/run.py sources ANNOTATIONS.json IMAGES/   # all mask sources, and rembg; makes a picture too
@@ -23,6 +24,7 @@ import pipeline
 import proposals
 import server
 import sources
+import tiles
 import torch
 import video
 
@@ -72,11 +74,19 @@ def build_parser() -> argparse.ArgumentParser:
     videos.add_argument('--frames', type=int, default=50, help='frames of the 1080p video (default: 50)')
     videos.add_argument('--counts', type=int, nargs='+', default=(100, 1000, 10000), help='frames, for the memory')
     videos.add_argument('--windows', type=int, nargs='+', default=(1, 3, 5, 9), help='values of --smooth')
+
     serving = command(server.server)
     serving.add_argument('images', type=Path, help=PHOTOS)
     serving.add_argument('--clients', type=int, default=8)
     serving.add_argument('--source', help='a source without a model: only memory is measured')
     serving.add_argument('--seconds', type=float, default=300, help='time under load (default: 300)')
+
+    large = command(tiles.tiles)
+    large.add_argument('annotations', type=Path)
+    large.add_argument('images', type=Path, help=PHOTOS)
+    large.add_argument('--tiles', default='512:128', metavar='SIZE:OVERLAP', help='(default: 512:128)')
+    large.add_argument('--grid', type=int, default=4, help='photographs along each side of a mosaic (default: 4)')
+    large.add_argument('--mosaics', type=int, default=2, help='(default: 2)')
 
     disk = command(compose.disk)
     disk.add_argument('annotations', type=Path)
@@ -107,7 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
     compared.add_argument('--document', type=Path, help='put the table into this file, such as docs/sources.md')
 
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    for one in (composing, one_image, disk_to_disk, growth, processes, agreement, videos, serving, recall):
+    for one in (composing, one_image, disk_to_disk, growth, processes, agreement, videos, serving, recall, large):
         one.add_argument('--device', default=device)
     for one in (composing, one_image, disk_to_disk, processes, videos, serving):
         one.add_argument('--rounds', type=int, default=5)

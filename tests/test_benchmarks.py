@@ -25,6 +25,7 @@ INPUTS = {
     'disk': 2,
     'proposals': 2,
     'sources': 2,
+    'tiles': 2,
 }
 
 
@@ -133,3 +134,10 @@ def test_cut_outs_are_compared_where_they_are_opaque(tmp_path, rng):
         cv2.imwrite(str(tmp_path / name / 'a.png'), picture)
     assert sources.same(tmp_path / 'first', tmp_path / 'other', 'a')
     assert not sources.same(tmp_path / 'first', tmp_path / 'wrong', 'a')
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_tiles(tmp_path):
+    make_dataset(tmp_path, 4, 96, 128)
+    printed = run('tiles', tmp_path / 'instances.json', tmp_path / 'images', '--grid', 2, '--mosaics', 1)
+    assert 'tiles, joined' in printed and 'split at seams' in printed
