@@ -247,8 +247,9 @@ def test_thresholds_that_make_no_sense(thresholds):
 @pytest.mark.slow
 def test_it_overfits_four_scenes():
     widths = {'backbone.base_channels': 16, 'mask_head.in_channels': [16, 32, 128], 'mask_head.channels': 32}
+    widths |= {'mask_head.dimensions': 16}
     options = {f'model.{name}': value for name, value in {**widths, 'mask_head.ramp': 100}.items()}
-    model, images, masks, labels = overfit('embeddings_r18', 400, 3e-3, **options)
+    model, images, masks, labels = overfit('embeddings_r18', 500, 3e-3, **options)
     ious = [
         one for of_image in zip(found_in(model, images), masks, labels, strict=True) for one in best_ious(*of_image)
     ]
