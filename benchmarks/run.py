@@ -6,6 +6,7 @@ python benchmarks/run.py pipeline IMAGES/                   # disk to disk, agai
 python benchmarks/run.py growth IMAGES/                     # time per image and memory, over few images and many
 python benchmarks/run.py processes IMAGES/                  # one process of one thread against two
 python benchmarks/run.py agreement IMAGES/                  # masks in each precision against fp32
+python benchmarks/run.py server IMAGES/                    # the server against Python, and its memory under load
 python benchmarks/run.py disk ANNOTATIONS.json IMAGES/      # bytes per pixel of each style, for --dry-run
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 import compose
 import inference
 import pipeline
+import server
 import torch
 
 PHOTOS = 'folder of photographs'
@@ -56,14 +58,20 @@ def build_parser() -> argparse.ArgumentParser:
     agreement.add_argument('images', type=Path, help=PHOTOS)
     agreement.add_argument('--limit', type=int, default=100)
 
+    serving = command(server.server)
+    serving.add_argument('images', type=Path, help=PHOTOS)
+    serving.add_argument('--clients', type=int, default=8)
+    serving.add_argument('--source', help='a source without a model: only memory is measured')
+    serving.add_argument('--seconds', type=float, default=300, help='time under load (default: 300)')
+
     disk = command(compose.disk)
     disk.add_argument('annotations', type=Path)
     disk.add_argument('images', type=Path)
 
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    for one in (composing, one_image, disk_to_disk, growth, processes, agreement):
+    for one in (composing, one_image, disk_to_disk, growth, processes, agreement, serving):
         one.add_argument('--device', default=device)
-    for one in (composing, one_image, disk_to_disk, processes):
+    for one in (composing, one_image, disk_to_disk, processes, serving):
         one.add_argument('--rounds', type=int, default=5)
     for one in (one_image, disk_to_disk):
         one.add_argument('--precisions', nargs='+', default=['fp32', 'bf16'])

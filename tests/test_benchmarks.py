@@ -11,7 +11,8 @@ from conftest import CONFIG, ROOT
 
 from solo_bg.scenes import draw_scene
 
-INPUTS = {'pipeline': 1, 'growth': 1, 'processes': 1, 'agreement': 1, 'disk': 2}  # folders or files it must be given
+# folders or files that each must be given
+INPUTS = {'pipeline': 1, 'growth': 1, 'processes': 1, 'agreement': 1, 'server': 1, 'disk': 2}
 
 
 def run(*argv):
@@ -51,3 +52,11 @@ def test_the_benchmark_of_the_pipeline(tmp_path):
     tiny = ['--config', CONFIG, '--candidates', '20', '--precisions', 'fp32', '--rounds', '1']
     printed = run('pipeline', tmp_path, '--device', 'cpu', *tiny)
     assert 'the model alone, fp32' in printed and '%' in printed
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_the_server(tmp_path):
+    for name in 'abcd':
+        cv2.imwrite(str(tmp_path / f'{name}.png'), draw_scene(3, 96, 128)[0])
+    printed = run('server', tmp_path, '--device', 'cpu', '--rounds', '1', '--seconds', '3', '--clients', '2')
+    assert '4 images, processor time' in printed and 'statuses {200: ' in printed and 'resident memory' in printed

@@ -88,13 +88,12 @@ def build_parser() -> argparse.ArgumentParser:
     add_server(parser.add_argument_group('the server'))
     group = parser.add_argument_group('the model, as in eliminate_bg --help')
 
-    def option(*flags: str, **described: Any) -> None:
+    def option(*flags: str, **described: Any) -> Any:
         if flags[-1] == '--max-pixels':
             described.update(
                 default=MAX_PIXELS, help=described['help'].replace(str(described['default']), str(MAX_PIXELS))
             )
-        if flags[-1] in OPTIONS:
-            group.add_argument(*flags, **described)
+        return group.add_argument(*flags, **described) if flags[-1] in OPTIONS else None
 
     for add in (arguments.add_choices, arguments.add_outputs, arguments.add_progress, arguments.add_expert):
         add(option)

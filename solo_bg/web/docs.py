@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -53,7 +53,7 @@ def describe_answers(responses: Described) -> str:
     return table(('status', 'content', 'meaning'), rows)
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     top = ''.join(f'<th>{escape(cell)}</th>' for cell in head)
     lines = ''.join('<tr>' + ''.join(f'<td>{escape(str(cell))}</td>' for cell in row) + '</tr>' for row in rows)
     return f'<table><tr>{top}</tr>{lines}</table>'

@@ -14,10 +14,12 @@ from conftest import CHECKPOINT, CONFIG, ROOT
 from local_server import error_of, png, send, wait_until
 
 from solo_bg.cli.fields import picture_fields
-from solo_bg.cli.serving import Limits, build_parser, parse
+from solo_bg.cli.serving import OPTIONS, Limits, build_parser, parse
 from solo_bg.web.app import script_hashes
 from solo_bg.web.batches import Batches
+from solo_bg.web.forms import LARGEST
 from solo_bg.web.main import main
+from solo_bg.web.schema import OF_FORMS
 
 
 def test_the_bundled_model_is_the_default():
@@ -94,6 +96,19 @@ def test_every_option_is_the_command_s_server_s_or_a_field():
     known = {flag for action in arguments.build_parser()._actions for flag in action.option_strings}
     assert of_runs.isdisjoint(of_server | fields) and fields.isdisjoint(of_server)
     assert known - of_server - fields >= of_runs
+
+
+def test_the_page_of_the_server_has_its_options_its_limits_and_its_statuses():
+    text = (ROOT / 'docs/server.md').read_text(encoding='utf-8')
+    (group,) = [group for group in build_parser()._action_groups if group.title == 'the server']
+    for action in group._group_actions:
+        (row,) = [line for line in text.splitlines() if line.startswith(f'| `{action.option_strings[0]} ')]
+        assert row.split(' | ')[1] == ('-' if action.default is None else str(action.default))
+    for flag in OPTIONS:
+        assert f'`{flag}' in text
+    for status in OF_FORMS:
+        assert f'{status}' in text.split('### Errors')[1].split('## Limits')[0]
+    assert f'may be {max(LARGEST.values())} at most' in text.replace('\n', ' ')
 
 
 def test_an_address_that_is_taken(capsys):
