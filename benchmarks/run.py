@@ -6,6 +6,7 @@ python benchmarks/run.py pipeline IMAGES/                   # disk to disk, agai
 python benchmarks/run.py growth IMAGES/                     # time per image and memory, over few images and many
 python benchmarks/run.py processes IMAGES/                  # one process of one thread against two
 python benchmarks/run.py agreement IMAGES/                  # masks in each precision against fp32
+python benchmarks/run.py page                               # a click on an instance, in a browser
 python benchmarks/run.py server IMAGES/                    # the server against Python, and its memory under load
 python benchmarks/run.py disk ANNOTATIONS.json IMAGES/      # bytes per pixel of each style, for --dry-run
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import compose
 import inference
+import page
 import pipeline
 import server
 import torch
@@ -63,6 +65,10 @@ def build_parser() -> argparse.ArgumentParser:
     serving.add_argument('--clients', type=int, default=8)
     serving.add_argument('--source', help='a source without a model: only memory is measured')
     serving.add_argument('--seconds', type=float, default=300, help='time under load (default: 300)')
+
+    clicks = command(page.page)
+    clicks.add_argument('--size', type=int, nargs=2, default=(4000, 3000), metavar=('WIDTH', 'HEIGHT'))
+    clicks.add_argument('--instances', type=int, default=100)
 
     disk = command(compose.disk)
     disk.add_argument('annotations', type=Path)

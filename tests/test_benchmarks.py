@@ -22,7 +22,7 @@ def run(*argv):
     return done.stdout
 
 
-@pytest.mark.parametrize('name', ['compose', 'inference', *INPUTS])
+@pytest.mark.parametrize('name', ['compose', 'inference', 'page', *INPUTS])
 def test_each_benchmark_has_a_name(name):
     args = benchmarks.build_parser().parse_args([name, *['x'] * INPUTS.get(name, 0)])
     assert args.work.__name__ == name and args.work.__doc__
@@ -60,3 +60,9 @@ def test_the_benchmark_of_the_server(tmp_path):
         cv2.imwrite(str(tmp_path / f'{name}.png'), draw_scene(3, 96, 128)[0])
     printed = run('server', tmp_path, '--device', 'cpu', '--rounds', '1', '--seconds', '3', '--clients', '2')
     assert '4 images, processor time' in printed and 'statuses {200: ' in printed and 'resident memory' in printed
+
+
+@pytest.mark.web
+def test_the_benchmark_of_the_page():
+    printed = run('page', '--size', '400', '300', '--instances', '3')
+    assert 'margin 10, until it is drawn: median' in printed
