@@ -7,6 +7,7 @@ python benchmarks/run.py growth IMAGES/                     # time per image and
 python benchmarks/run.py processes IMAGES/                  # one process of one thread against two
 python benchmarks/run.py agreement IMAGES/                  # masks in each precision against fp32
 python benchmarks/run.py video IMAGES/                     # a video against its frames, memory, flicker
+python benchmarks/run.py page                               # a click on an instance, in a browser
 python benchmarks/run.py server IMAGES/                    # the server against Python, and its memory under load
 python benchmarks/run.py tiles ANNOTATIONS.json IMAGES/     # large images, in tiles and as a whole
 python benchmarks/run.py disk ANNOTATIONS.json IMAGES/      # bytes per pixel of each style, for --dry-run
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import compose
 import inference
+import page
 import pipeline
 import proposals
 import server
@@ -87,6 +89,10 @@ def build_parser() -> argparse.ArgumentParser:
     large.add_argument('--tiles', default='512:128', metavar='SIZE:OVERLAP', help='(default: 512:128)')
     large.add_argument('--grid', type=int, default=4, help='photographs along each side of a mosaic (default: 4)')
     large.add_argument('--mosaics', type=int, default=2, help='(default: 2)')
+
+    clicks = command(page.page)
+    clicks.add_argument('--size', type=int, nargs=2, default=(4000, 3000), metavar=('WIDTH', 'HEIGHT'))
+    clicks.add_argument('--instances', type=int, default=100)
 
     disk = command(compose.disk)
     disk.add_argument('annotations', type=Path)

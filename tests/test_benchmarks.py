@@ -36,7 +36,7 @@ def run(*argv):
     return done.stdout
 
 
-@pytest.mark.parametrize('name', ['compose', 'inference', *INPUTS])
+@pytest.mark.parametrize('name', ['compose', 'inference', 'page', *INPUTS])
 def test_each_benchmark_has_a_name(name):
     given = ['x'] * INPUTS.get(name, 0) + ['--models', 'x=x,x'] * (name == 'proposals')
     args = benchmarks.build_parser().parse_args([name, *given])
@@ -141,3 +141,9 @@ def test_the_benchmark_of_tiles(tmp_path):
     make_dataset(tmp_path, 4, 96, 128)
     printed = run('tiles', tmp_path / 'instances.json', tmp_path / 'images', '--grid', 2, '--mosaics', 1)
     assert 'tiles, joined' in printed and 'split at seams' in printed
+
+
+@pytest.mark.web
+def test_the_benchmark_of_the_page():
+    printed = run('page', '--size', '400', '300', '--instances', '3')
+    assert 'margin 10, until it is drawn: median' in printed

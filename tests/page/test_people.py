@@ -136,7 +136,7 @@ def test_a_server_that_is_gone_is_explained(visit, stand_in, images):
     visitor = visit()
     visitor.page.route('**/api/segment', lambda route: route.abort())
     visitor.choose(some(images, 1), ready='')
-    assert 'no answer from the server' in visitor.page.get_by_role('alert').inner_text()
+    assert 'no answer from the server' in visitor.page.get_by_role('alert').text_content()
 
 
 def test_twenty_files_become_one_zip(visit, stand_in, images):
