@@ -64,9 +64,9 @@ def make_plan(settings: Settings) -> Plan:
     """
     from solo_bg.coco.dataset import Annotations, Labels
     from solo_bg.disk.inputs import find_images
-    from solo_bg.disk.output_names import output_names
+    from solo_bg.disk.output_names import THUMBNAILS, output_names
     from solo_bg.runs.assemble import check_fills
-    from solo_bg.runs.report.files import FOLDER, THUMBNAILS
+    from solo_bg.runs.report.files import FOLDER
 
     if launched_shard() and '-' in settings.inputs:
         raise SetupError('torchrun and the list - exclude each other: each process would get a part; use @list.txt')

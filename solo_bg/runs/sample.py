@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from solo_bg.disk.output_names import output_names
+from solo_bg.disk.output_names import THUMBNAILS, output_names
 from solo_bg.disk.read import image_size
 from solo_bg.errors import SetupError
 from solo_bg.records import Record
@@ -70,7 +70,7 @@ def draw_sample(settings: Settings, plan: Plan, expected: Expected) -> Iterator[
                 yield record
             estimate(expected, part, plan, folder, time.perf_counter() - started)
             files.remove_report(out)
-            move(folder / files.THUMBNAILS, out / files.THUMBNAILS)
+            move(folder / THUMBNAILS, out / THUMBNAILS)
             with (folder / MANIFEST).open('rb') as lines:
                 write_report(out, read_run(folder / RUN), lines, vars(expected))
 

@@ -12,6 +12,9 @@ from report_data import parse
 from solo_bg.cli import main as cli
 from solo_bg.runs.report import write
 
+api = pytest.importorskip('playwright.sync_api')
+expect = api.expect
+expect.set_options(timeout=20_000)
 pytestmark = pytest.mark.web
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
 NAMES = [
@@ -26,7 +29,6 @@ NAMES = [
 
 @pytest.fixture(scope='module')
 def browser():
-    api = pytest.importorskip('playwright.sync_api')
     if not CHROMIUM:
         pytest.skip('there is no Chromium')
     with api.sync_playwright() as playwright:
@@ -91,8 +93,8 @@ def test_every_record_has_a_card_and_every_picture_loads(page, out):
         pictures = page.locator('#pictures img')
         assert pictures.count() == (0 if row['status'] == 'error' else 1 + len(row['outputs']))
         for index in range(pictures.count()):  # the originals too, whatever their names
-            page.wait_for_function('image => image.complete', arg=pictures.nth(index).element_handle())
-            assert pictures.nth(index).evaluate('image => [image.naturalWidth, !image.closest(".part")]') == [80, True]
+            expect(pictures.nth(index)).to_have_js_property('naturalWidth', 80)
+            assert not pictures.nth(index).evaluate('image => image.closest(".part")')
         page.keyboard.press('ArrowRight')
     title = page.locator('#viewer-title').inner_text()
     page.keyboard.press('Escape')
@@ -102,8 +104,8 @@ def test_every_record_has_a_card_and_every_picture_loads(page, out):
 def test_thumbnails_show_one_tile_each(page, out):
     open_report(page, out)
     part = page.locator('.card .part').first
-    page.wait_for_function('part => part.firstChild.naturalWidth', arg=part.element_handle())
-    assert part.locator('img').evaluate('image => [image.naturalWidth, image.naturalHeight]') == [240, 60]
+    expect(part.locator('img')).to_have_js_property('naturalWidth', 240)
+    expect(part.locator('img')).to_have_js_property('naturalHeight', 60)
     ratio = part.evaluate('part => part.clientWidth / part.clientHeight')
     assert ratio == pytest.approx(80 / 60, rel=0.02)
     assert page.locator('.card .frame').count() == 9 * 3
@@ -116,7 +118,7 @@ def test_filters_by_status_text_class_share_and_reason(page, out):
     rows = parse(out)[1]['rows']
 
     def wait_for(count):
-        page.wait_for_function('count => document.querySelectorAll(".card").length === count', arg=count)
+        expect(page.locator('.card')).to_have_count(count)
 
     page.locator('#statuses label', has_text='Failed').click()
     wait_for(1)
@@ -189,13 +191,13 @@ def test_chunks_are_loaded_from_disk(page, tmp_path):
 
     write.write_report(tmp_path, {'report': 'light', 'inputs': 9000, 'end': None}, many_lines(9000))
     open_report(page, tmp_path)
-    page.wait_for_function("document.getElementById('count').textContent === '9,000 images'")
+    expect(page.locator('#count')).to_have_text('9,000 images')
     assert page.locator('.card').count() == 48 and page.locator('#pager').inner_text().count('188') == 1
     page.locator('#text').fill('008999')
-    page.wait_for_function('document.querySelectorAll(".card").length === 1')
+    expect(page.locator('.card')).to_have_count(1)
     page.locator('#text').fill('')
     page.locator('#reasons button').first.click()
-    page.wait_for_function("document.getElementById('count').textContent.startsWith('180 of 9,000 images')")
+    expect(page.locator('#count')).to_contain_text('180 of 9,000 images')
 
 
 @pytest.mark.slow
@@ -204,7 +206,7 @@ def test_100_000_records_can_be_filtered(page, tmp_path):
 
     write.write_report(tmp_path, {'report': 'light', 'inputs': 100_000, 'end': None}, many_lines(100_000))
     open_report(page, tmp_path)
-    page.wait_for_function("document.getElementById('count').textContent === '100,000 images'", timeout=120_000)
+    expect(page.locator('#count')).to_have_text('100,000 images', timeout=120_000)
     took = page.evaluate("""() => {
       const filters = [{ text: '09999' }, { class: 'class 7' }, { least: '50', most: '60' }, { sort: '-share' }];
       return filters.map((wanted) => {

@@ -19,6 +19,7 @@ from report_data import comparable
 
 from solo_bg import pipeline
 from solo_bg.cli import main as cli
+from solo_bg.disk.output_names import thumbnail_path
 from solo_bg.scenes import draw_scene
 
 MODEL = [str(CONFIG), str(CHECKPOINT)]
@@ -155,7 +156,8 @@ def test_what_changed_is_redone(labelled, tmp_path, monkeypatch):
     assert len(decoded) == 3  # the changed one, the lost one, the broken one
     changed = {name for name, data in state(out).items() if data != before[name]}
     name = image.with_suffix('.png').name
-    assert changed == {f'eliminated/{name}', f'overlay/{name}', 'manifest.jsonl', 'annotations.jsonl'}
+    pictures = {f'eliminated/{name}', f'overlay/{name}', thumbnail_path(str(image))}
+    assert changed == pictures | {'manifest.jsonl', 'annotations.jsonl'}
     assert lost.exists()
 
 
