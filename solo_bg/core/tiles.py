@@ -132,7 +132,8 @@ def matches(pieces: Sequence[Piece], size: tuple[int, int], edge: int) -> Iterat
     for one, other in combinations(by_tile, 2):
         if not meet(one, other):
             continue
-        strip, taken = common(one, other), set()
+        strip = common(one, other)
+        taken: set[int] = set()
         here, there = (
             {row: seen for row in by_tile[tile] if (seen := shown_in(pieces[row], strip))} for tile in (one, other)
         )
