@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from solo_bg import InputImage, Instances, Segmenter, bundled
+from solo_bg.coco.check import Entry
 from solo_bg.coco.dataset import Annotations
 from solo_bg.coco.rle import encode
 from solo_bg.core.crops import Packed
@@ -39,8 +40,8 @@ def tiles(args: argparse.Namespace) -> None:
         pixels, objects = mosaic(annotations, args, number)
         image = InputImage('', '', pixels)
         size = pixels.shape[0], pixels.shape[1]
-        pieces = [piece for found in source.in_tiles(image) for piece in found]
-        whole = source.in_whole(image)
+        pieces = [piece for found in source.tile_pieces(image) for piece in found]
+        whole = source.whole_instances(image)
         start = time.process_time()
         ours = add_whole(join(pieces, size, source.edge), whole, size)
         joining += time.process_time() - start
@@ -139,7 +140,8 @@ def crops_of(instances: Instances) -> tuple[Sequence[tuple[int, int, int, int]],
 def average_precision(truth: Sequence[Instances], results: Sequence[Instances]) -> tuple[float, float, float]:
     """Mask AP, AP50 and AP of small objects, of any class."""
     coco, found = COCO(), []
-    images, annotations = [], []
+    images: list[Entry] = []
+    annotations: list[Entry] = []
     for number, (objects, given) in enumerate(zip(truth, results, strict=True), 1):
         images.append({'id': number, 'height': objects.size[0], 'width': objects.size[1]})
         for code, area in zip(encode(objects), objects.areas.tolist(), strict=True):

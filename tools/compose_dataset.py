@@ -37,10 +37,17 @@ def build_parser() -> argparse.ArgumentParser:
     bank('--smallest', type=int, default=16, help='shorter side of a crop, at least, in pixels (default: 16)')
     bank('--cut', action='store_true', help='take also instances that touch the border of their image')
     rule = parser.add_argument_group('rules of pasting').add_argument
-    pair = {'nargs': 2, 'metavar': ('LOW', 'HIGH')}
-    rule('--instances', type=int, default=PLAIN.count, **pair, help='number in each image (default: 1 4)')
+    pair = 'LOW', 'HIGH'
+    rule('--instances', type=int, default=PLAIN.count, nargs=2, metavar=pair, help='number an image (default: 1 4)')
     rule('--size', choices=SIZES, default=PLAIN.size, help='keep the share of the image or the pixels (default: share)')
-    rule('--scale', type=float, default=PLAIN.scale, **pair, help='random factor on the size (default: 0.5 1.5)')
+    rule(
+        '--scale',
+        type=float,
+        default=PLAIN.scale,
+        nargs=2,
+        metavar=pair,
+        help='factor on the size (default: 0.5 1.5)',
+    )
     rule('--position', choices=POSITIONS, default=PLAIN.position, help='where instances go (default: inside)')
     rule('--feather', type=float, default=PLAIN.feather, help='width of the soft edge in pixels (default: 1)')
     rule('--hide', type=float, default=PLAIN.hide, help='largest share of an instance that is hidden (default: 0.7)')

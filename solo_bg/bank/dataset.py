@@ -76,7 +76,8 @@ def compose_dataset(what: Composition, out: Path) -> Made:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SetupError(f'{out} holds something already; choose another folder')
     make_folder(out)
-    made, rows = Made(), []
+    made = Made()
+    rows: list[list[NDArray[Any]]] = []
     entries: list[tuple[Entry, list[Entry]]] = []
     for index in range(len(what.backgrounds) if what.count is None else what.count):
         background = what.backgrounds[index % len(what.backgrounds)]

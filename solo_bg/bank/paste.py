@@ -97,7 +97,8 @@ def resize(
     smaller = size[0] * size[1] < crop.shape[0] * crop.shape[1]
     resized = cv2.resize(weighted, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
     resized = np.ascontiguousarray(resized[:, ::-1] if flipped else resized)
-    return resized[..., :3] / np.maximum(resized[..., 3:], 1e-6), resized[..., 3]
+    colours = np.asarray(resized[..., :3] / np.maximum(resized[..., 3:], 1e-6), np.float32)
+    return colours, np.asarray(resized[..., 3], np.float32)
 
 
 def fade(opacity: NDArray[np.float32], feather: float) -> NDArray[np.float32]:

@@ -68,7 +68,7 @@ class Rules:
 
 def draw_size(item: Item, size: tuple[int, int], rules: Rules, random: Generator) -> tuple[int, int] | None:
     """Height and width of a crop in an image of height and width `size`; None if it would be too small there."""
-    factor = math.exp(random.uniform(*map(math.log, rules.scale)))
+    factor = math.exp(random.uniform(math.log(rules.scale[0]), math.log(rules.scale[1])))
     if rules.size == 'share':
         factor *= math.sqrt(size[0] * size[1] / (item.image_size[0] * item.image_size[1]))
     room = (rules.largest * side / own for side, own in zip(size, item.size, strict=True))

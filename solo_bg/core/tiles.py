@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from solo_bg.core.crops import Crops, Packed
@@ -130,13 +132,16 @@ def matches(pieces: Sequence[Piece], size: tuple[int, int], edge: int) -> Iterat
     for one, other in combinations(by_tile, 2):
         if not meet(one, other):
             continue
-        strip, taken = common(one, other), set()
-        here, there = ([row for row in by_tile[tile] if meet(pieces[row].box, strip)] for tile in (one, other))
+        strip = common(one, other)
+        taken: set[int] = set()
+        here, there = (
+            {row: seen for row in by_tile[tile] if (seen := shown_in(pieces[row], strip))} for tile in (one, other)
+        )
         scored = [
-            (*agreement(pieces[a], pieces[b], strip, size, edge), a, b)
-            for a in here
-            for b in there
-            if pieces[a].label == pieces[b].label and meet(pieces[a].box, pieces[b].box)
+            (*agreement(seen, beside, size, edge), a, b)
+            for a, seen in here.items()
+            for b, beside in there.items()
+            if seen.piece.label == beside.piece.label and meet(seen.box, beside.box)
         ]
         for iou, inside, a, b in sorted(scored, reverse=True):
             mutual = iou >= AGREE and a not in taken and b not in taken
@@ -145,14 +150,40 @@ def matches(pieces: Sequence[Piece], size: tuple[int, int], edge: int) -> Iterat
                 yield a, b
 
 
-def agreement(first: Piece, second: Piece, strip: Box, size: tuple[int, int], edge: int) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Shown:
+    """The part of a piece in a strip: its box, its mask there, bool (h, w), and its number of pixels."""
+
+    piece: Piece
+    box: Box
+    mask: NDArray[np.bool_]
+    area: int
+
+
+def shown_in(piece: Piece, strip: Box) -> Shown | None:
+    """The part of a piece in a strip; None if there is none."""
+    box = common(piece.box, strip)
+    if box[0] >= box[2] or box[1] >= box[3]:
+        return None
+    mask = piece.mask_in(box).numpy()
+    area = np.count_nonzero(mask)
+    return Shown(piece, box, mask, area) if area else None
+
+
+def agreement(first: Shown, second: Shown, size: tuple[int, int], edge: int) -> tuple[float, float]:
     """IoU of two masks in a strip; and the share of a mask that lies in the other, if a border cuts it there."""
-    region = common(around([first.box, second.box]), strip)
-    one, other = first.mask_in(region), second.mask_in(region)
-    both, areas = int((one & other).sum()), (int(one.sum()), int(other.sum()))
+    x0, y0, x1, y1 = common(first.box, second.box)
+    one, other = (
+        each.mask[y0 - each.box[1] : y1 - each.box[1], x0 - each.box[0] : x1 - each.box[0]] for each in (first, second)
+    )
+    both = np.count_nonzero(one & other)
     if not both:
         return 0.0, 0.0
-    cut = ends_within(first, second.tile, size, edge), ends_within(second, first.tile, size, edge)
+    cut = (
+        ends_within(first.piece, second.piece.tile, size, edge),
+        ends_within(second.piece, first.piece.tile, size, edge),
+    )
+    areas = first.area, second.area
     inside = max(both / area if ends else 0.0 for area, ends in zip(areas, cut, strict=True))
     return both / (sum(areas) - both) if both >= LEAST else 0.0, inside
 

@@ -5,7 +5,6 @@ Tiles show small objects, and all edges, best. The whole image shows objects tha
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,9 +19,8 @@ from solo_bg.core.tiles import Piece, common, packed
 SAME = 0.5  # IoU from which on two masks are of one object
 COVERED = 0.7  # share of a piece that is cut by its tile's border and lies in an object of the whole image
 INSIDE = 0.8  # share of the smaller mask that lies in the larger one, of a duplicate
-MERGED = (
-    0.5  # share of an object of the whole image that several complete pieces cover, if it is those objects together
-)
+COMPARABLE = 0.5  # share of the score of an object of the whole image that pieces must have to take its place
+MERGED = 0.5  # share of that object that these pieces must cover
 ROWS = 256  # of a mask that are enlarged at once
 
 
@@ -50,13 +48,12 @@ def add_whole(pieces: Sequence[Piece], whole: Instances, size: tuple[int, int]) 
         if not own.area:
             continue
         label, score = whole.host_labels[row], float(whole.scores[row])
-        near = [index for index, piece in enumerate(kept) if piece and piece.label == label and found[index].area]
+        near = [index for index in range(len(pieces)) if (piece := kept[index]) and piece.label == label]
         shared = {index: both for index in near if (both := intersection(own, found[index]))}
         score, stays = settle(kept, found, own, score, shared)
         if stays:
             box, crop = enlarged(own, whole.size, size)
             kept.append(Piece((0, 0, size[1], size[0]), box, crop, label, score))
-            found.append(own)
     return [piece for piece in kept if piece]
 
 
@@ -73,7 +70,7 @@ def settle(
     Returns:
         the object's score, and whether it stays.
     """
-    outcome: dict[str, list[int]] = defaultdict(list)
+    parts, inside = [], []
     for index, both in shared.items():
         piece = kept[index]
         assert piece
@@ -82,19 +79,29 @@ def settle(
             kept[index] = replace(piece, score=max(piece.score, score))
             return score, False  # the tiles show the same object, and its edges better
         if same or (piece.open and both >= COVERED * found[index].area):
-            outcome['parts'].append(index)
-        elif both >= INSIDE * min(own.area, found[index].area):
-            outcome['inside'].append(index)
-    complete = [index for index in outcome['inside'] if found[index].area < own.area]
-    if len(complete) > 1 and sum(shared[index] for index in complete) >= MERGED * own.area:
+            parts.append(index)
+        elif both >= INSIDE * found[index].area and piece.score >= COMPARABLE * score:
+            inside.append(index)
+        elif both >= INSIDE * own.area and piece.score > score:
+            return score, False
+    if len(inside) > 1 and covered(own, [found[index] for index in inside]) >= MERGED * own.area:
         return score, False  # several objects that the smaller image shows as one
-    rivals = [piece.score for index in outcome['inside'] if (piece := kept[index])]
-    if rivals and max(rivals) > score:
-        return score, False
-    score = max([score, *(piece.score for index in outcome['parts'] if (piece := kept[index]))])
-    for index in (*outcome['parts'], *outcome['inside']):
-        kept[index] = None
+    score = max([score, *(piece.score for index in parts if (piece := kept[index]))])
+    for index, both in shared.items():
+        piece = kept[index]
+        if index in parts or (piece and piece.score < score and both >= INSIDE * found[index].area):
+            kept[index] = None
     return score, True
+
+
+def covered(own: Small, others: Sequence[Small]) -> int:
+    """Number of pixels of a mask that lie in any of the others."""
+    union = torch.zeros_like(own.mask)
+    for other in others:
+        x0, y0, x1, y1 = common(own.box, other.box)
+        part = other.mask[y0 - other.box[1] : y1 - other.box[1], x0 - other.box[0] : x1 - other.box[0]]
+        union[y0 - own.box[1] : y1 - own.box[1], x0 - own.box[0] : x1 - own.box[0]] |= part
+    return int((union & own.mask).sum())
 
 
 def sampled(piece: Piece, size: tuple[int, int], small: tuple[int, int]) -> Small:

@@ -59,7 +59,9 @@ class PasteInstances(BaseTransform):
     ) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f'prob must be from 0 to 1, got {prob}')
-        pairs = {name: tuple(rules[name]) for name in ('count', 'scale') if name in rules}  # configs hold lists
+        pairs: dict[str, Any] = {
+            name: tuple(rules[name]) for name in ('count', 'scale') if name in rules
+        }  # configs hold lists
         self.rules = Rules(**{**rules, **pairs})
         self.class_names = list(class_names)
         self.bank = Bank.from_path(Path(bank), self.class_names, score_thr, smallest, whole)

@@ -91,8 +91,8 @@ class Tiled(Source):
         from solo_bg.core.whole_view import add_whole
 
         size = image.pixels.shape[0], image.pixels.shape[1]
-        pieces = [piece for found in self.in_tiles(image) for piece in found]
-        whole = self.in_whole(image)
+        pieces = [piece for found in self.tile_pieces(image) for piece in found]
+        whole = self.whole_instances(image)
         pieces = add_whole(join(pieces, size, self.edge), whole, size)
         return instances_of(pieces, size, whole.class_names).to(self.device)
 
@@ -101,11 +101,11 @@ class Tiled(Source):
         """How near to a border a mask may end that the border cuts: a model's masks are not exact to the pixel."""
         return max(4, self.overlap // 16)
 
-    def in_whole(self, image: InputImage) -> Instances:
+    def whole_instances(self, image: InputImage) -> Instances:
         """What is found in the whole image, on the host, at the size of `prepare_whole`."""
         return self.source([image.prepared or self.prepare_whole(image)])[0].to('cpu')
 
-    def in_tiles(self, image: InputImage) -> Iterator[list[Piece]]:
+    def tile_pieces(self, image: InputImage) -> Iterator[list[Piece]]:
         """What is found in each tile, on the host."""
         from solo_bg.core.tiles import grid, pieces_of
 
