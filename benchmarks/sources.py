@@ -79,16 +79,18 @@ def sources(args: argparse.Namespace) -> None:
     for row in measured:
         console.print(f'{row.name} ...')
         measure(row, photos, list(map(str, demo)), wanted)
-    text = '\n'.join([*describe(args, len(photos), wanted), *table(measured)]) + '\n'
-    if (weights := args.weights / f'{args.rembg}.onnx').is_file() and importlib.util.find_spec('rembg'):
-        text += '\n' + '\n'.join(against_rembg(args, weights, photos)) + '\n'
-    else:
-        console.print(f'rembg is left out: it needs {weights} and `pip install rembg`')
-    console.print(text, markup=False)
     args.picture.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(args.picture), sheet([read_image(path) for path in demo], measured), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    lines = [*describe(len(photos), wanted), *table(measured)]
+    console.print('\n'.join(lines), markup=False, soft_wrap=True)
+    if (weights := args.weights / f'{args.rembg}.onnx').is_file() and importlib.util.find_spec('rembg'):
+        compared = against_rembg(args, weights, photos)
+        console.print('\n'.join(compared), markup=False, soft_wrap=True)
+        lines += ['', *compared]
+    else:
+        console.print(f'rembg is left out: it needs {weights} and `pip install rembg`')
     if args.document:
-        put_into(args.document, text)
+        put_into(args.document, '\n'.join(lines) + '\n')
 
 
 def run(work: str, job: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +127,7 @@ def iou(found: np.ndarray, wanted: np.ndarray) -> float:
     return int((found & wanted).sum()) / either if either else 1.0
 
 
-def describe(args: argparse.Namespace, count: int, wanted: Sequence[Any]) -> list[str]:
+def describe(count: int, wanted: Sequence[Any]) -> list[str]:
     """What was measured, on what, in Markdown."""
     with_persons = sum('person' in instances.names for instances in wanted)
     whole = np.mean([iou(np.ones(one.size, bool), one.union.numpy()) for one in wanted])
