@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -75,10 +76,14 @@ def sources(args: argparse.Namespace) -> None:
     wanted = [annotations.read(image, (image['height'], image['width'])).instances for image in images]
     demo = [Path(image.path) for image in list_images([str(args.demo)])][:SHOWN]
     photos = [str((args.images / image['file_name']).resolve()) for image in images]
-    console, measured = Console(width=120), rows(args)
-    for row in measured:
+    console, measured = Console(width=120), []
+    for row in rows(args):
         console.print(f'{row.name} ...')
-        measure(row, photos, list(map(str, demo)), wanted)
+        try:
+            measure(row, photos, list(map(str, demo)), wanted)
+            measured.append(row)
+        except RuntimeError as error:  # the others go on
+            console.print(f'{row.name} is left out: {error}', markup=False)
     args.picture.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(args.picture), sheet([read_image(path) for path in demo], measured), [cv2.IMWRITE_JPEG_QUALITY, 85])
     lines = [*describe(len(photos), wanted), *table(measured)]
@@ -90,7 +95,9 @@ def sources(args: argparse.Namespace) -> None:
     else:
         console.print(f'rembg is left out: it needs {weights} and `pip install rembg`')
     if args.document:
-        put_into(args.document, '\n'.join(lines) + '\n')
+        path = os.path.relpath(args.picture, args.document.parent)
+        shown = f'![{len(demo)} photographs, and what each source cuts out of them]({path})'
+        put_into(args.document, '\n'.join([*lines, '', shown]) + '\n')
 
 
 def run(work: str, job: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +105,7 @@ def run(work: str, job: dict[str, Any]) -> dict[str, Any]:
     script = Path(__file__).with_name('one_source.py')
     done = subprocess.run([sys.executable, script, work, json.dumps(job)], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f'{work} {job} failed:\n{done.stderr[-2000:]}')
+        raise RuntimeError(f'{work} failed:\n{done.stderr[-1000:]}')
     return json.loads(done.stdout.splitlines()[-1])
 
 
