@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -75,20 +76,28 @@ def sources(args: argparse.Namespace) -> None:
     wanted = [annotations.read(image, (image['height'], image['width'])).instances for image in images]
     demo = [Path(image.path) for image in list_images([str(args.demo)])][:SHOWN]
     photos = [str((args.images / image['file_name']).resolve()) for image in images]
-    console, measured = Console(width=120), rows(args)
-    for row in measured:
+    console, measured = Console(width=120), []
+    for row in rows(args):
         console.print(f'{row.name} ...')
-        measure(row, photos, list(map(str, demo)), wanted)
-    text = '\n'.join([*describe(args, len(photos), wanted), *table(measured)]) + '\n'
-    if (weights := args.weights / f'{args.rembg}.onnx').is_file() and importlib.util.find_spec('rembg'):
-        text += '\n' + '\n'.join(against_rembg(args, weights, photos)) + '\n'
-    else:
-        console.print(f'rembg is left out: it needs {weights} and `pip install rembg`')
-    console.print(text, markup=False)
+        try:
+            measure(row, photos, list(map(str, demo)), wanted)
+            measured.append(row)
+        except RuntimeError as error:  # the others go on
+            console.print(f'{row.name} is left out: {error}', markup=False)
     args.picture.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(args.picture), sheet([read_image(path) for path in demo], measured), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    lines = [*describe(len(photos), wanted), *table(measured)]
+    console.print('\n'.join(lines), markup=False, soft_wrap=True)
+    if (weights := args.weights / f'{args.rembg}.onnx').is_file() and importlib.util.find_spec('rembg'):
+        compared = against_rembg(args, weights, photos)
+        console.print('\n'.join(compared), markup=False, soft_wrap=True)
+        lines += ['', *compared]
+    else:
+        console.print(f'rembg is left out: it needs {weights} and `pip install rembg`')
     if args.document:
-        put_into(args.document, text)
+        path = os.path.relpath(args.picture, args.document.parent)
+        shown = f'![{len(demo)} photographs, and what each source cuts out of them]({path})'
+        put_into(args.document, '\n'.join([*lines, '', shown]) + '\n')
 
 
 def run(work: str, job: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +105,7 @@ def run(work: str, job: dict[str, Any]) -> dict[str, Any]:
     script = Path(__file__).with_name('one_source.py')
     done = subprocess.run([sys.executable, script, work, json.dumps(job)], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f'{work} {job} failed:\n{done.stderr[-2000:]}')
+        raise RuntimeError(f'{work} failed:\n{done.stderr[-1000:]}')
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -125,7 +134,7 @@ def iou(found: np.ndarray, wanted: np.ndarray) -> float:
     return int((found & wanted).sum()) / either if either else 1.0
 
 
-def describe(args: argparse.Namespace, count: int, wanted: Sequence[Any]) -> list[str]:
+def describe(count: int, wanted: Sequence[Any]) -> list[str]:
     """What was measured, on what, in Markdown."""
     with_persons = sum('person' in instances.names for instances in wanted)
     whole = np.mean([iou(np.ones(one.size, bool), one.union.numpy()) for one in wanted])

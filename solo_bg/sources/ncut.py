@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from solo_bg.errors import SetupError
+from solo_bg.errors import ImageError, SetupError
 from solo_bg.sources.base import InputImage
 from solo_bg.sources.classic import Classic, enlarge, off_border, shrink
 
 if TYPE_CHECKING:
     from solo_bg.sources.classic import Labels, Mask, Pixels
+
+STARTS = 3  # random starts of the eigenvectors' solver
 
 
 class NormalisedCut(Classic):
@@ -44,8 +46,15 @@ class NormalisedCut(Classic):
 
 
 def cut(pixels: Pixels, superpixels: int, compactness: float, threshold: float, seed: int) -> Labels:
-    """The regions of an image, uint8 (H, W, 3) BGR: scikit-image's SLIC and normalised cut. int (H, W), from 0."""
+    """The regions of an image, uint8 (H, W, 3) BGR: scikit-image's SLIC and normalised cut. int (H, W), from 0.
+
+    The solver of eigenvectors starts from a random vector, and fails from some of them: then another one is tried.
+
+    Raises:
+        ImageError: it fails from all.
+    """
     import numpy as np
+    from scipy.sparse.linalg import ArpackError
     from skimage import graph, segmentation
 
     if min(pixels.shape[:2]) < 2:  # too narrow for superpixels
@@ -53,5 +62,13 @@ def cut(pixels: Pixels, superpixels: int, compactness: float, threshold: float, 
     rgb = np.ascontiguousarray(pixels[..., ::-1])
     labels = segmentation.slic(rgb, n_segments=superpixels, compactness=compactness, start_label=0)
     similar = graph.rag_mean_color(rgb, labels, mode='similarity')
-    regions = graph.cut_normalized(labels, similar, thresh=threshold, rng=seed)
-    return np.unique(regions, return_inverse=True)[1].reshape(labels.shape)
+    for start in range(seed, seed + STARTS):
+        try:
+            regions = graph.cut_normalized(labels, similar, thresh=threshold, rng=start)
+        except ArpackError:
+            continue
+        return np.unique(regions, return_inverse=True)[1].reshape(labels.shape)
+    raise ImageError(
+        f'the eigenvectors of the normalised cut cannot be found, from {STARTS} random starts; try other superpixels, '
+        f'such as --source-options superpixels={2 * superpixels // 3}'
+    )

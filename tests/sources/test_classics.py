@@ -1,5 +1,7 @@
 """Sources without weights: each against OpenCV or scikit-image called directly, and on pictures with a known answer."""
 
+from unittest.mock import Mock
+
 import cv2
 import numpy as np
 import pytest
@@ -289,3 +291,26 @@ def test_the_command_starts_grabcut_from_a_model(tmp_path, disc):
     out = ['-o', str(tmp_path / 'out'), '--device', 'cpu', '--source-options', 'iterations=1', 'score=0.2']
     assert cli.main([*argv, *out, '--on-empty', 'black']) == 0
     assert 'grabcut-model' in SOURCES and '"score": 0.2' in (tmp_path / 'out/run.json').read_text()
+
+
+def test_a_normalised_cut_that_fails_starts_again(disc, monkeypatch):
+    from scipy.sparse.linalg import ArpackError
+    from skimage import graph
+
+    from solo_bg.sources.ncut import cut
+
+    image, right, starts = disc[0], graph.cut_normalized, []
+
+    def fail(labels, rag, thresh, rng):
+        starts.append(rng)
+        if len(starts) < 3:
+            raise ArpackError(3)
+        return right(labels, rag, thresh=thresh, rng=0)
+
+    expected = cut(image, 50, 20.0, 0.01, 0)
+    monkeypatch.setattr(graph, 'cut_normalized', fail)
+    np.testing.assert_array_equal(cut(image, 50, 20.0, 0.01, 7), expected)
+    assert starts == [7, 8, 9]
+    monkeypatch.setattr(graph, 'cut_normalized', Mock(side_effect=ArpackError(3)))
+    with pytest.raises(ImageError, match=r'try other superpixels, such as .* superpixels=33'):
+        cut(image, 50, 20.0, 0.01, 0)
