@@ -36,8 +36,8 @@ NOISE = 6  # standard deviation, of 255
 def video(args: argparse.Namespace) -> None:
     """Measure a 1080p video against its frames as images, memory over many frames, and flicker."""
     photos = [read_image(image.path) for image in find_images([str(args.images)]).images[: args.photos]]
-    segmenter = Segmenter(*TINY, args.device)
     grow(photos[0], args.counts)  # first, because the highest memory of the process is measured
+    segmenter = Segmenter(*TINY, args.device)
     flicker(photos, segmenter, args.windows)
     compare(photos[0], segmenter, args.frames, args.rounds)
 

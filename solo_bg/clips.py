@@ -4,41 +4,29 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
-from itertools import repeat, takewhile
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO
 
 from solo_bg import pipeline
 from solo_bg.coco.dataset import Labels
-from solo_bg.core.steady import steady
-from solo_bg.core.streams import work_so_far
 from solo_bg.disk.inputs import ImageFile
 from solo_bg.disk.output_names import output_names
 from solo_bg.disk.read import input_digest
-from solo_bg.disk.video import Frame, Video, open_video
+from solo_bg.disk.video import Video, open_video
 from solo_bg.disk.video_write import VideoWriter, pipe_video, write_video
 from solo_bg.errors import ImageError
+from solo_bg.frames import AHEAD, FrameJob, load_frame, process
 from solo_bg.options import Options
 from solo_bg.pipeline import Composed, Job, Loaded, Segmented, failed
 from solo_bg.records import FRAME, EarlierResults, Record
 from solo_bg.sources.base import Source
-from solo_bg.sources.clip import Clip, remembers
+from solo_bg.sources.clip import remembers
 from solo_bg.workers import ahead, single_threaded_pool
 
-R = TypeVar('R')
 OnFrame = Callable[[str, int, int], object]  # gets a video's name, how many of its frames are done, and how many it has
-AHEAD = 4  # frames that are decoded ahead of their turn, and composed ones that wait for the encoder
-
-
-@dataclass(frozen=True)
-class FrameJob(Job):
-    """A frame, and the name of its results."""
-
-    frame: Frame
 
 
 def run(
@@ -149,15 +137,6 @@ def write_frames(
     yield Record(job.image.shown, 'ok', frames=count, note=video.fault, seconds=seconds, key=key)
 
 
-def load_frame(one: FrameJob, key: str, source: Source) -> Loaded | Record:
-    """Convert and preprocess one frame."""
-    start = time.perf_counter()
-    try:
-        return pipeline.prepare(one, key, one.frame.pixels(), source, None, start)
-    except Exception as error:
-        return failed(one, key, error, start)
-
-
 def write_videos(
     job: Job,
     key: str,
@@ -252,42 +231,3 @@ def encode(
             if on_frame:
                 on_frame(job.image.shown, totals.frames, video.stream.frames)
     return totals
-
-
-def process(
-    frames: Iterable[FrameJob],
-    source: Source,
-    options: Options,
-    load: Callable[[FrameJob], Loaded | Record],
-    last: Callable[[Segmented | Record], R],
-) -> Generator[R]:
-    """The stages of the pipeline for the frames of one video, which are decoded in a thread of their own."""
-    if remembers(source):
-        source, options = Clip(source), replace(options, batch_size=1)
-    smooth = iter if options.smooth == 1 else lambda items: steady_frames(items, options)
-    with single_threaded_pool(1) as decoder:
-        yield from pipeline.stages(in_background(decoder, frames), source, options, load, last, smooth)
-
-
-def in_background(pool: ThreadPoolExecutor, items: Iterable[R]) -> Iterator[R]:
-    """The items, which are made ahead of their turn in the thread of a pool of one."""
-    iterator, end = iter(items), object()
-    made: Iterator[Any] = ahead(pool, lambda _: next(iterator, end), repeat(None), AHEAD)
-    return takewhile(lambda item: item is not end, made)
-
-
-def steady_frames(items: Iterable[Segmented | Record], options: Options) -> Iterator[Segmented | Record]:
-    """The frames with steadied masks of the instances that are kept.
-
-    Raises:
-        ImageError: a frame failed, without which the others cannot be steadied.
-    """
-
-    def chosen() -> Iterator[tuple[Segmented, Any]]:
-        for item in items:
-            if isinstance(item, Record):
-                raise ImageError(f'{item.input}: {item.error}')
-            yield item, pipeline.keep_chosen(item.instances, options)
-
-    for item, instances in steady(chosen(), options.smooth):
-        yield replace(item, instances=instances, ready=work_so_far(instances.device))

@@ -58,7 +58,7 @@ def predictions(instances: Instances, segmentation: str = 'rle') -> list[Entry]:
     """
     entries = []
     labels, scores = instances.labels.tolist(), instances.scores.tolist()
-    tracks = instances.tracks or [None] * len(instances)
+    tracks: Sequence[int | None] = instances.tracks or [None] * len(instances)
     outlines: Iterable[Any] = polygons(instances) if segmentation == 'polygon' else [None] * len(instances)
     columns = runs_of(instances), outlines, instances.host_boxes, labels, scores, tracks
     for runs, outline, (x0, y0, x1, y1), label, score, track in zip(*columns, strict=True):

@@ -63,7 +63,7 @@ class Sound:
             self.waiting = packet
             if packet is None:
                 break
-            begins = (packet.pts if packet.pts is not None else packet.dts) * packet.time_base
+            begins = (packet.dts or 0) * packet.time_base  # sound is stored in the order in which it is played
             if time is not None and begins > time:
                 return
             self.waiting = None

@@ -75,7 +75,7 @@ class Video:
 
     def __init__(self, container: InputContainer, path: Path | None, max_pixels: int) -> None:
         self.container, self.path = container, path
-        stream = container.streams.best('video')  # not the cover of an album
+        stream: Any = container.streams.best('video')  # not the cover of an album
         if stream is None:
             raise ImageError('holds no pictures that can be decoded')
         self.stream: VideoStream = stream
