@@ -66,7 +66,7 @@ def covered(masks: BaseInstanceMasks, canvas: tuple[int, int], size: tuple[int, 
 def choose_samples(owners: Tensor, count: int) -> Tensor:
     """Up to `count` random pixels of each instance and of the background: positions in the flat map, int64 (n,)."""
     chosen = [torch.zeros(0, dtype=torch.int64, device=owners.device)]
-    for owner in owners[owners != NOT_COUNTED].unique():
+    for owner in sorted(set(owners[owners != NOT_COUNTED].tolist())):
         (pixels,) = (owners.flatten() == owner).nonzero(as_tuple=True)
         chosen.append(pixels[torch.randperm(len(pixels), device=owners.device)[:count]])
     return torch.cat(chosen)

@@ -150,7 +150,7 @@ class EmbeddingHead(BaseModule):
             None if crowds is None else crowds.masks,
             tuple(meta['img_shape'][:2]),
             tuple(meta['batch_input_shape']),
-            tuple(embedding.shape[-2:]),
+            (embedding.shape[-2], embedding.shape[-1]),
             embedding.device,
         )
         chosen = choose_samples(owners, self.samples)
@@ -197,7 +197,7 @@ class EmbeddingHead(BaseModule):
         scores = logits.softmax(1)[:, :-1, :rows, :columns]  # (thresholds, C, rows, columns)
         seediness, best = scores.flatten(0, 1).max(0)
         inside = embedding[:, :rows, :columns].flatten(1)
-        cfg = self.test_cfg
+        cfg: Any = self.test_cfg
         chosen = choose_seeds(inside, seediness.flatten(), cfg.max_per_img, cfg.alpha, cfg.score_thr)
         found, order = seediness.flatten()[chosen].sort(descending=True, stable=True)
         chosen = chosen[order]

@@ -39,7 +39,7 @@ def warp_rois(features: Tensor, rois: Tensor, size: int, stride: float) -> Tenso
             values = F.grid_sample(
                 features[image : image + 1], points.flatten(0, 1)[None], padding_mode='border', align_corners=False
             )
-            warped.append(values[0].unflatten(1, (len(points), size)).transpose(0, 1))
+            warped.append(values[0].reshape(-1, len(points), size, size).transpose(0, 1))
     return torch.cat(warped)
 
 
