@@ -69,7 +69,10 @@ class RegionAP(BaseMetric):
             category = self.categories.get(name)
             objects = sum(self.objects_of(image, category)[1].count(0) for image, *_ in results)
             if objects:
-                judged = [self.judge(*one[:4], label, category) for one in results]
+                judged = [
+                    self.judge(image, codes, labels, confidences, label, category)
+                    for image, codes, labels, confidences in results
+                ]
                 scores, outcomes = (np.concatenate(parts, -1) for parts in zip(*judged, strict=True))
                 outcomes = outcomes[:, np.argsort(-scores, kind='stable')]
                 of_classes.append([average_precision(one, objects, self.eleven_points) for one in outcomes])
