@@ -12,7 +12,8 @@ from typing import Any
 from solo_bg.cli import arguments
 from solo_bg.cli.values import KEY_VALUE
 
-OF_THE_COMMAND = ('source', 'source_options', 'out')  # the server's own: the model is loaded, and nothing is written
+# the server's own, because the model is loaded and nothing is written; and those of videos
+OF_THE_COMMAND = ('source', 'source_options', 'out', 'frames', 'smooth', 'crf')
 PAIRS = 'K=V'
 YES, NO = ('true', '1', 'yes', 'on'), ('false', '0', 'no', 'off')
 

@@ -81,7 +81,7 @@ def draw(found: Segmented, options: Options) -> Response:
         do = 'lower score_thr, allow more classes, or send on_empty=black or on_empty=copy'
         raise WebError(422, 'an image in which no instance is kept', 'at least one instance', do)
     suffixes = {style: Path(options.output(style, 'x')).suffix for style in pictures}
-    if len(pictures) > 1:
+    if len(pictures) > 1 or not MEDIA_TYPES.keys() >= set(suffixes.values()):
         return as_download(pack(pictures, suffixes), 'pictures', '.zip')
     ((style, data),) = pictures.items()
     return as_download(data, style, suffixes[style])
