@@ -23,13 +23,7 @@ from solo_bg.pipeline import Segmented, choose, compose, encode
 from solo_bg.records import Record
 from solo_bg.web.errors import WebError, as_json, raise_failed
 
-MEDIA_TYPES = {
-    '.png': 'image/png',
-    '.jpg': 'image/jpeg',
-    '.webp': 'image/webp',
-    '.jsonl': 'application/x-ndjson',  # the index of a style with parts, where there is no instance
-    '.zip': 'application/zip',
-}
+MEDIA_TYPES = {'.png': 'image/png', '.jpg': 'image/jpeg', '.webp': 'image/webp', '.zip': 'application/zip'}
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # in a ZIP: equal pictures give equal bytes
 
 
@@ -80,22 +74,27 @@ def draw(found: Segmented, options: Options) -> Response:
     if not pictures:
         do = 'lower score_thr, allow more classes, or send on_empty=black or on_empty=copy'
         raise WebError(422, 'an image in which no instance is kept', 'at least one instance', do)
-    suffixes = {style: Path(options.output(style, 'x')).suffix for style in pictures}
-    if len(pictures) > 1 or not MEDIA_TYPES.keys() >= set(suffixes.values()):
-        return as_download(pack(pictures, suffixes), 'pictures', '.zip')
-    ((style, data),) = pictures.items()
-    return as_download(data, style, suffixes[style])
+    names = {key: name_in_zip(key, options.output(key, found.job.name)) for key in pictures}
+    if len(pictures) > 1 or Path(*names.values()).suffix not in MEDIA_TYPES:
+        return as_download(pack({names[key]: data for key, data in pictures.items()}), 'pictures.zip')
+    ((key, data),) = pictures.items()
+    return as_download(data, names[key])
 
 
-def as_download(data: bytes, name: str, suffix: str) -> Response:
-    disposition = f'attachment; filename="{name}{suffix}"'
-    return Response(data, media_type=MEDIA_TYPES[suffix], headers={'Content-Disposition': disposition})
+def name_in_zip(key: str, path: str) -> str:
+    """`eliminated.png` for the only picture of a style; a part of a style is called as the style's index says."""
+    return path if '/' in key else key + Path(path).suffix
 
 
-def pack(pictures: Mapping[str, bytes], suffixes: Mapping[str, str]) -> bytes:
-    """A ZIP of the pictures, one file for each style. They are compressed already."""
+def as_download(data: bytes, name: str) -> Response:
+    disposition = f'attachment; filename="{name}"'
+    return Response(data, media_type=MEDIA_TYPES[Path(name).suffix], headers={'Content-Disposition': disposition})
+
+
+def pack(pictures: Mapping[str, bytes]) -> bytes:
+    """A ZIP of the pictures, by their names in it. They are compressed already."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_STORED) as archive:
-        for style, data in pictures.items():
-            archive.writestr(zipfile.ZipInfo(f'{style}{suffixes[style]}', LONG_AGO), data)
+        for name, data in pictures.items():
+            archive.writestr(zipfile.ZipInfo(name, LONG_AGO), data)
     return buffer.getvalue()

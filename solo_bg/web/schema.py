@@ -12,7 +12,7 @@ Schema = dict[str, Any]
 TEXT: Schema = {'type': 'string'}
 WHOLE: Schema = {'type': 'integer', 'minimum': 0}
 BINARY: Schema = {'type': 'string', 'format': 'binary'}
-PICTURES = ('image/png', 'image/jpeg', 'image/webp', 'application/x-ndjson', 'application/zip')
+PICTURES = ('image/png', 'image/jpeg', 'image/webp', 'application/zip')
 
 
 def of(properties: Mapping[str, Schema], **more: Any) -> Schema:

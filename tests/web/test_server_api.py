@@ -158,6 +158,14 @@ def test_the_bundled_model_gives_what_the_command_gives(segmenter, tmp_path):
     assert [one['segmentation'] for one in found] == [one['segmentation'] for one in labels] and found
 
 
+def test_the_pictures_of_a_style_of_several_are_called_as_its_index_says(client):
+    response = send(client, 'eliminate', styles='instances,mask')
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        rows = [json.loads(line) for line in archive.read('instances.jsonl').splitlines()]
+        names = {'mask.png', 'instances.jsonl', *(row['file'] for row in rows)}
+        assert len(rows) == 2 and set(archive.namelist()) == names
+
+
 def test_every_option_of_a_picture_is_a_field_and_no_other():
     assert {
         'score_thr',
