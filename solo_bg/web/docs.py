@@ -8,8 +8,8 @@ from typing import Any
 
 STYLE = (
     'body{font:1rem/1.5 system-ui,sans-serif;max-width:56rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}'
-    'table{border-collapse:collapse;width:100%}td,th{border:1px solid #8888;padding:.25rem .5rem;text-align:left;'
-    'vertical-align:top}pre{overflow-x:auto;padding:.5rem;border:1px solid #8888}'
+    'table{border-collapse:collapse;width:100%;margin:1rem 0}td,th{border:1px solid #8888;'
+    'padding:.25rem .5rem;text-align:left;vertical-align:top}pre{overflow-x:auto;padding:.5rem;border:1px solid #8888}'
 )
 Described = Mapping[str, Any]
 
