@@ -19,7 +19,7 @@ from solo_bg.core.tiles import Piece, common, packed
 SAME = 0.5  # IoU from which on two masks are of one object
 COVERED = 0.7  # share of a piece that is cut by its tile's border and lies in an object of the whole image
 INSIDE = 0.8  # share of the smaller mask that lies in the larger one, of a duplicate
-COMPARABLE = 0.5  # share of the score of an object of the whole image that pieces must have to take its place
+COMPARABLE = 0.5  # share of the score of what is replaced that the replacement must have
 MERGED = 0.5  # share of that object that these pieces must cover
 ROWS = 256  # of a mask that are enlarged at once
 
@@ -78,7 +78,7 @@ def settle(
         if same and not piece.open:
             kept[index] = replace(piece, score=max(piece.score, score))
             return score, False  # the tiles show the same object, and its edges better
-        if same or (piece.open and both >= COVERED * found[index].area):
+        if score >= COMPARABLE * piece.score and (same or (piece.open and both >= COVERED * found[index].area)):
             parts.append(index)
         elif both >= INSIDE * found[index].area and piece.score >= COMPARABLE * score:
             inside.append(index)
@@ -86,7 +86,6 @@ def settle(
             return score, False
     if len(inside) > 1 and covered(own, [found[index] for index in inside]) >= MERGED * own.area:
         return score, False  # several objects that the smaller image shows as one
-    score = max([score, *(piece.score for index in parts if (piece := kept[index]))])
     for index, both in shared.items():
         piece = kept[index]
         if index in parts or (piece and piece.score < score and both >= INSIDE * found[index].area):

@@ -181,7 +181,8 @@ def test_parts_of_a_large_object_give_way_to_it():
     parts = tiles.join(pieces_of([large], [(0, 0, 70, 150), (140, 0, 210, 150)]), SIZE, 4)
     assert all(piece.open for piece in parts) and len(parts) == 2
     (one,) = brought_together(parts, [large], [0.4])
-    assert one.score == pytest.approx(max(piece.score for piece in parts))
+    assert one.score == pytest.approx(0.4)
+    assert len(brought_together(parts, [large], [0.1])) == 2  # too doubtful to replace them
     mask = as_masks([one])[0]
     assert (mask & large).sum() / (mask | large).sum() > 0.97
 

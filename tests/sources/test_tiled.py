@@ -82,19 +82,23 @@ def test_large_objects_come_from_the_whole_view():
     """The source finds nothing that touches the border of what it sees, as a model that never saw a part."""
 
     class Complete(Painted):
-        def find(self, blue):
-            found = super().find(blue)
-            height, width = blue.shape
-            inside = [x0 > 0 and y0 > 0 and x1 < width and y1 < height for x0, y0, x1, y1 in found.host_boxes]
+        def prepare(self, image):
+            return image.with_prepared(image.pixels)
+
+        def find(self, pixels):
+            bright = torch.from_numpy(np.ascontiguousarray(pixels[..., :2].transpose(2, 0, 1) > 127))
+            found = Instances(bright, torch.zeros(2).long(), torch.full((2,), 0.8), self.class_names)
+            height, width = pixels.shape[:2]
+            inside = [0 < x0 < x1 < width and 0 < y0 < y1 < height for x0, y0, x1, y1 in found.host_boxes]
             return found[torch.tensor(inside, dtype=torch.bool)]
 
     image = np.zeros((2400, 3000, 3), np.uint8)
     cv2.ellipse(image, (1500, 1200), (900, 700), 0, 0, 360, (200, 0, 0), -1)
-    cv2.ellipse(image, (200, 200), (9, 9), 0, 0, 360, (100, 0, 0), -1)
+    cv2.ellipse(image, (200, 200), (9, 9), 0, 0, 360, (0, 200, 0), -1)
     found = find(Tiled(Complete(), 256, 64), image)
     assert len(found) == 2
     masks = sorted(found.masks.numpy(), key=np.sum)
-    np.testing.assert_array_equal(masks[0], image[..., 0] == 100)
+    np.testing.assert_array_equal(masks[0], image[..., 1] == 200)
     large = image[..., 0] == 200
     assert (masks[1] & large).sum() / (masks[1] | large).sum() > 0.995
 
