@@ -18,7 +18,7 @@ test-openmmlab: $(OPENMMLAB)/installed  ## the same tests beside upstream mmdet,
 	$(OPENMMLAB)/bin/python -m pytest $(PYTEST)
 
 test-web: $(VENV)/installed-web  ## the page in a browser: a Chromium or Chrome, or the one that CHROMIUM names
-	$(BIN)/python -m pytest -q -m web tests/page tests/test_benchmarks.py
+	$(BIN)/python -m pytest -q -m web tests/page tests/runs/test_report_page.py tests/test_benchmarks.py
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
