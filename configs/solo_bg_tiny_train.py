@@ -67,7 +67,7 @@ train_dataloader = dict(
 val_cfg = val_dataloader = val_evaluator = None
 test_cfg = test_dataloader = test_evaluator = None
 
-iterations = 3500
+iterations = 4400
 train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations + 1)
 optim_wrapper = dict(
     _delete_=True,
@@ -78,7 +78,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=300),
-    dict(type='LinearLR', start_factor=1.0, end_factor=0.01, by_epoch=False, begin=iterations - 1250, end=iterations),
+    dict(type='LinearLR', start_factor=1.0, end_factor=0.01, by_epoch=False, begin=iterations - 1400, end=iterations),
 ]
 custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.002, gamma=1000, update_buffers=True)]
 default_hooks = dict(

@@ -214,7 +214,7 @@ def test_many_instances_take_few_operations_and_waits(tmp_path, rng, device):
     instances = Instances.from_crops(*to_image(soft, 0.5), (480, 640), labels, scores, CLASSES)
     assert device.operations.total() <= 80 and device.waits.total() <= 3
     item = pipeline.Segmented(job, '', InputImage('a', 'a.png', pixels), instances, 0.0)
-    pictures, _ = pipeline.draw(item, pipeline.Choice(instances, {}, []), True, options)
+    pictures, _, _ = pipeline.draw(item, pipeline.Choice(instances, {}, []), True, options)
     assert device.operations.total() <= 200 and device.waits.total() <= 6
     device.reset()
     composed = pipeline.compose(item, options)  # also chooses, and encodes the masks for annotations.json

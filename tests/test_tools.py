@@ -191,7 +191,7 @@ def test_average_precision_whatever_the_category(tmp_path):
     assert evaluate_union.average_precision(coco, found)[0] > 0.99
 
 
-@pytest.mark.parametrize('hidden', ['in the pickle', 'in the config'])
+@pytest.mark.parametrize('hidden', ['in the pickle', pytest.param('in the config', marks=pytest.mark.slow)])
 def test_resuming_runs_nothing_that_a_checkpoint_brings(config, work_dir, tmp_path, hidden):
     owned = tmp_path / 'owned'
     options = ['--work-dir', work_dir, '--amp', '--cfg-options', TWO_CLASSES]

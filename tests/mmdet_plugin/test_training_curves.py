@@ -46,6 +46,7 @@ def train(monkeypatch, *argv):
     tool.main()
 
 
+@pytest.mark.slow
 def test_the_recipe_trains_resumes_and_is_used(config, tmp_path, monkeypatch):
     work = tmp_path / 'work'
     train(monkeypatch, config, '--work-dir', work)

@@ -340,7 +340,8 @@ def test_torchrun_is_one_run(scenes, tmp_path):
     assert cli.main(['--merge', str(tmp_path / 'two')]) == 1
 
 
-@pytest.mark.parametrize('kills', [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('kills', [1, 10])
 def test_torchrun_killed_at_random_moments(labelled, tmp_path, kills):
     chance, out = random.Random(3), tmp_path / 'two'
     for _ in range(kills):
@@ -359,6 +360,7 @@ def test_torchrun_killed_at_random_moments(labelled, tmp_path, kills):
     assert state(out) == state(tmp_path / 'one')
 
 
+@pytest.mark.slow
 def test_rays_actors_are_one_run_though_one_of_them_dies(labelled, tmp_path):
     pytest.importorskip('ray')
     out = tmp_path / 'two'
