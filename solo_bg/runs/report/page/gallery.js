@@ -2,6 +2,7 @@
 // ---- the records, as cards that can be filtered
 
 const PER_PAGE = 48;
+const FIELDS = ['text', 'class', 'least', 'most', 'sort'];
 const NOTHING = { status: '', text: '', class: '', least: '', most: '', reason: '', sort: 'name' };
 const rows = [...DATA.rows];
 const total = Object.values(DATA.summary.statuses).reduce((sum, many) => sum + many, 0);
@@ -128,7 +129,7 @@ function recall() {
 }
 
 function showFilters() {
-  for (const name of ['text', 'class', 'least', 'most', 'sort']) byId(name).value = state[name];
+  for (const name of FIELDS) byId(name).value = state[name];
   for (const input of byId('statuses').querySelectorAll('input')) input.checked = input.value === state.status;
 }
 
@@ -164,12 +165,12 @@ function setUpFilters() {
   fill(byId('class'), make('option', { value: '' }, 'all'), ...names.map(([name, , images]) =>
     make('option', { value: name }, `${visible(name)} (${number(images)})`)));
   let timer = 0;
-  for (const name of ['text', 'class', 'least', 'most', 'sort']) {
+  for (const name of FIELDS) {
     byId(name).addEventListener('input', () => {
+      if (name === 'most') state.below = false;
       clearTimeout(timer);
-      timer = setTimeout(() => {
-        state[name] = byId(name).value;
-        if (name === 'most') state.below = false;
+      timer = setTimeout(() => { // of all fields: another one may have changed a moment ago
+        for (const field of FIELDS) state[field] = byId(field).value;
         refresh();
       }, 120);
     });
