@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from solo_bg.cli.main import fail, set_up_terminal
 from solo_bg.cli.serving import Serving, parse
@@ -37,7 +38,9 @@ def serve(serving: Serving) -> int:
 
     check_address(serving.host, serving.port)  # before the model is loaded, which takes seconds
     assemble.set_threads(serving.settings.threads, WHOLE)
-    engine = Engine(assemble.make_source(serving.settings, None), serving.settings)
+    with ThreadPoolExecutor(1) as loader:  # its OpenMP team ends with it; two teams on too few cores would only sleep
+        source = loader.submit(assemble.make_source, serving.settings, None).result()
+    engine = Engine(source, serving.settings)
     server = uvicorn.Server(make_config(make_app(engine, serving), serving))
     engine.on_lost = lambda: setattr(server, 'should_exit', True)  # whoever watches the process starts it again
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn drains, then raises the signal once more
