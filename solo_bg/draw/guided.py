@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from solo_bg.draw.box_sums import block_side, block_sums, box_sum, enlarge
 from solo_bg.draw.trimap import Trimap
 
 UNKNOWN = 0.05  # weight of unknown pixels, whose mask may be wrong, against 1 for certain ones
 LEAST, MOST = 0.05, 0.95  # of alpha, spread to 0 and 1: a linear function seldom reaches the ends
+PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # of channels, in the order of `solve_symmetric`
 LITTLE = 1e-5  # variance of the values, of 1, that is none
 POOR, GOOD = 0.5, 0.9  # of the opacity's variance that colour explains: where it is poor, the opacity stays
 
@@ -53,6 +54,8 @@ def guided_filter(
 
     In each window of (2 * radius + 1) squared pixels, cut at the image's border, `values` are fitted by a linear
     function of the guide's three channels. A pixel's result is the mean of the functions of all windows around it.
+    From a radius of 6 on, windows consist of whole blocks of pixels (`block_side`). Each block has a function, made
+    from all pixels of the blocks around it, and between the blocks' centres functions are interpolated.
 
     Args:
         guide: float32 (3, H, W), 0 to 1.
@@ -66,21 +69,39 @@ def guided_filter(
     """
     weight = torch.ones_like(values) if weight is None else weight
     guide, values = guide - 0.5, values - 0.5  # sums of smaller numbers round less
-    pairs = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
-    products = torch.stack([guide[i] * guide[j] for i, j in pairs])
-    given = torch.cat([guide, values[None], guide * values, products, values[None] ** 2])
-    sums = box_sum(torch.cat([weight[None], given * weight]), radius)
-    means = sums[1:] / sums[0]
+    side = block_side(radius)
+    sums = box_sum(block_sums(moments(guide, values, weight), side), radius // side)
+    functions = fit(sums[1:] / sums[0], eps)  # (5, h, w)
+    count = box_sum(torch.ones_like(functions[:1]), radius // side)
+    functions = enlarge(box_sum(functions, radius // side) / count, side, *values.shape)
+    return (functions[:3] * guide).sum(0) + functions[3] + 0.5, functions[4]
+
+
+def moments(guide: Tensor, values: Tensor, weight: Tensor) -> Tensor:
+    """What a fit needs of each pixel, times its weight: 1, the guide, the values and their products, (15, H, W)."""
+    found = values.new_empty(15, *values.shape)
+    found[0], found[1:4], found[4] = weight, guide, values
+    torch.mul(found[1:5], weight, out=found[1:5])
+    torch.mul(found[1:5], values, out=found[5:9])  # the products of the guide and the values, and the values' square
+    for index, (first, second) in enumerate(PAIRS):
+        torch.mul(found[1 + first], guide[second], out=found[9 + index])
+    return found
+
+
+def fit(means: Tensor, eps: float) -> Tensor:
+    """The linear functions of windows, from the means of `moments` without the first.
+
+    Returns:
+        (5, h, w): the three slopes, the offset, and the share of the values' variance that the function explains.
+    """
     mean_guide, mean_values = means[:3], means[3]
     covariance = means[4:7] - mean_guide * mean_values
-    variance = means[7:13] - torch.stack([mean_guide[i] * mean_guide[j] for i, j in pairs])
+    variance = means[8:] - torch.stack([mean_guide[i] * mean_guide[j] for i, j in PAIRS])
     variance[:3] += eps
     slope = solve_symmetric(variance, covariance)
     offset = mean_values - (slope * mean_guide).sum(0)
-    explained = (slope * covariance).sum(0) / (means[13] - mean_values**2).clamp_min(LITTLE)
-    sums = box_sum(torch.stack([torch.ones_like(weight), *slope, offset, explained.clamp(0, 1)]), radius)
-    slope, offset, explained = sums[1:4] / sums[0], sums[4] / sums[0], sums[5] / sums[0]
-    return (slope * guide).sum(0) + offset + 0.5, explained
+    explained = (slope * covariance).sum(0) / (means[7] - mean_values**2).clamp_min(LITTLE)
+    return torch.stack([*slope, offset, explained.clamp(0, 1)])
 
 
 def solve_symmetric(matrix: Tensor, right: Tensor) -> Tensor:
@@ -101,12 +122,3 @@ def solve_symmetric(matrix: Tensor, right: Tensor) -> Tensor:
     ]
     determinant = a * rows[0][0] + b * rows[0][1] + c * rows[0][2]
     return torch.stack([sum(x * y for x, y in zip(row, right, strict=True)) / determinant for row in rows])
-
-
-def box_sum(values: Tensor, radius: int) -> Tensor:
-    """Sums over windows of (2 * radius + 1) squared pixels, cut at the border: (C, H, W) -> (C, H, W)."""
-    size = 2 * radius + 1
-    for pad, dim in (((0, 0, radius + 1, radius), 1), ((radius + 1, radius, 0, 0), 2)):
-        summed = F.pad(values, pad).cumsum(dim)
-        values = summed.narrow(dim, size, values.shape[dim]) - summed.narrow(dim, 0, values.shape[dim])
-    return values
