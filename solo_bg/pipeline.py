@@ -123,8 +123,8 @@ def run(
 ) -> Iterator[Record]:
     """Process all images; yield their records, in order.
 
-    The source runs in the calling thread, or in `source.at_once` threads. Images are loaded, composed and written in `options.workers` other threads.
-    An image that fails gets a record with the status `error`, and the others go on.
+    The source runs in the calling thread, or in `source.at_once` threads. Images are loaded, composed and written in
+    `options.workers` other threads. An image that fails gets a record with the status `error`, and the others go on.
 
     Args:
         labels: the annotations to carry over. An image that they lack is an error.
