@@ -6,6 +6,7 @@ interpolated ("Fast Guided Filter", He and Sun, 2015). Unlike there, every pixel
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,13 +27,19 @@ def reach(radius: int) -> int:
     return radius + 2 * side if side > 1 else radius
 
 
+def planes(image: Tensor) -> Tensor:
+    """uint8 (H, W, 3) -> float32 (3, H, W), channel after channel in memory, which makes what follows quicker."""
+    return image.permute(2, 0, 1).contiguous().float()
+
+
 def block_sums(values: Tensor, side: int) -> Tensor:
     """Sums over blocks of `side` times `side` pixels, cut at the lower and right border: (C, H, W) -> (C, h, w)."""
     if side == 1:
         return values
     channels, height, width = values.shape
-    padded = F.pad(values, (0, -width % side, 0, -height % side))
-    rows = padded.view(channels, -1, side, padded.shape[2]).sum(2)
+    if height % side or width % side:
+        values = F.pad(values, (0, -width % side, 0, -height % side))
+    rows = values.view(channels, -1, side, values.shape[2]).sum(2)
     return rows.view(channels, rows.shape[1], -1, side).sum(3)
 
 
@@ -42,6 +49,16 @@ def enlarge(values: Tensor, side: int, height: int, width: int) -> Tensor:
         return values
     large = F.interpolate(values[None], scale_factor=side, mode='bilinear', align_corners=False)[0]
     return large[:, :height, :width]
+
+
+def sample(values: Tensor, side: int, rows: Tensor, columns: Tensor) -> Tensor:
+    """What `enlarge` gives at some pixels: (C, h, w), and int64 (N,) twice -> (C, N)."""
+    if side == 1:
+        return values[:, rows, columns]
+    height, width = values.shape[1:]
+    x, y = ((2 * place + 1) / (side * length) - 1 for place, length in ((columns, width), (rows, height)))
+    grid = torch.stack([x, y], 1)[None, None]  # (1, 1, N, 2), from -1 to 1 between the outer edges
+    return F.grid_sample(values[None], grid, 'bilinear', 'border', align_corners=False)[0, :, 0]
 
 
 def box_sum(values: Tensor, radius: int) -> Tensor:

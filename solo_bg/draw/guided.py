@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from solo_bg.draw.box_sums import block_side, block_sums, box_sum, enlarge
+from solo_bg.draw.box_sums import block_side, block_sums, box_sum, enlarge, planes, sample
 from solo_bg.draw.trimap import Trimap
 
 UNKNOWN = 0.05  # weight of unknown pixels, whose mask may be wrong, against 1 for certain ones
@@ -24,7 +24,13 @@ def guided(radius: int, eps: float) -> Callable[[Tensor, Tensor, Trimap], Tensor
         radius: of the windows, in pixels.
         eps: variance of colour, of 1, below which it does not count.
     """
-    return lambda image, opacity, trimap: estimate_alpha(image, opacity, trimap, radius, eps)[0]
+
+    def estimate(image: Tensor, opacity: Tensor, trimap: Trimap) -> Tensor:
+        alpha = opacity.float() / 255
+        alpha[trimap.unknown] = estimate_alpha(image, opacity, trimap, radius, eps)[0]
+        return alpha
+
+    return estimate
 
 
 def estimate_alpha(image: Tensor, opacity: Tensor, trimap: Trimap, radius: int, eps: float) -> tuple[Tensor, Tensor]:
@@ -37,12 +43,15 @@ def estimate_alpha(image: Tensor, opacity: Tensor, trimap: Trimap, radius: int, 
         opacity: uint8 (H, W).
 
     Returns:
-        alpha, float32 (H, W), from 0 to 1; and how far it comes from colour, float32 (H, W), from 0 to 1.
+        alpha of the unknown pixels, row by row, float32 (N,), from 0 to 1; and how far it comes from colour, float32
+        (N,), from 0 to 1.
     """
-    guide, given = image.permute(2, 0, 1).float() / 255, opacity.float() / 255
-    weight = torch.where(trimap.unknown, UNKNOWN, 1.0)
-    filtered, explained = guided_filter(guide, given, radius, eps, weight)
-    trust = ((explained - POOR) / (GOOD - POOR)).clamp(0, 1)
+    guide, given, unknown = planes(image) / 255, opacity.float() / 255, trimap.unknown
+    functions = linear_functions(guide, given, radius, eps, torch.where(unknown, UNKNOWN, 1.0))
+    rows, columns = unknown.nonzero(as_tuple=True)
+    here = sample(functions, block_side(radius), rows, columns)
+    filtered, given = apply(here, guide[:, rows, columns]), given[rows, columns]
+    trust = ((here[4] - POOR) / (GOOD - POOR)).clamp(0, 1)
     filtered = ((filtered - LEAST) / (MOST - LEAST)).clamp(0, 1)
     return torch.lerp(given, filtered, trust), trust
 
@@ -68,13 +77,26 @@ def guided_filter(
         explain, their mean around each pixel, float32 (H, W), from 0 to 1.
     """
     weight = torch.ones_like(values) if weight is None else weight
-    guide, values = guide - 0.5, values - 0.5  # sums of smaller numbers round less
+    functions = enlarge(linear_functions(guide, values, radius, eps, weight), block_side(radius), *values.shape)
+    return apply(functions, guide), functions[4]
+
+
+def linear_functions(guide: Tensor, values: Tensor, radius: int, eps: float, weight: Tensor) -> Tensor:
+    """The mean of the functions of all windows around each block of pixels; arguments as in `guided_filter`.
+
+    Returns:
+        (5, h, w): as `fit` returns them.
+    """
     side = block_side(radius)
-    sums = box_sum(block_sums(moments(guide, values, weight), side), radius // side)
-    functions = fit(sums[1:] / sums[0], eps)  # (5, h, w)
-    count = box_sum(torch.ones_like(functions[:1]), radius // side)
-    functions = enlarge(box_sum(functions, radius // side) / count, side, *values.shape)
-    return (functions[:3] * guide).sum(0) + functions[3] + 0.5, functions[4]
+    sums = box_sum(block_sums(moments(guide - 0.5, values - 0.5, weight), side), radius // side)
+    functions = fit(sums[1:] / sums[0], eps)
+    return box_sum(functions, radius // side) / box_sum(torch.ones_like(functions[:1]), radius // side)
+
+
+def apply(functions: Tensor, guide: Tensor) -> Tensor:
+    """The values, (...), of linear functions, (5, ...), of the guide's colours, (3, ...), each moved by 0.5: sums of
+    smaller numbers round less."""
+    return (functions[:3] * (guide - 0.5)).sum(0) + functions[3] + 0.5
 
 
 def moments(guide: Tensor, values: Tensor, weight: Tensor) -> Tensor:

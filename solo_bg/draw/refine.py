@@ -103,8 +103,8 @@ def refine(image: Tensor, instances: Instances, estimate: Estimate, band: int, m
     unknown = trimap.unknown
     alpha_here.copy_(trimap.foreground * 255)
     for tile in tiles(unknown, margin):
-        found = estimate(image[tile.outer], opacity[tile.outer], trimap[tile.outer]).clamp(0, 1)
+        found = estimate(image[tile.outer], opacity[tile.outer], trimap[tile.outer])[tile.wanted].clamp(0, 1)
         tile.fill(alpha_here, (found * 255).round().to(torch.uint8))
     for tile in tiles(unknown, REACH):
-        tile.fill(colours_here, foreground_colours(image[tile.outer], alpha_here[tile.outer]))
+        tile.fill(colours_here, foreground_colours(image[tile.outer], alpha_here[tile.outer], tile.wanted))
     return instances.with_alpha(alpha), colours

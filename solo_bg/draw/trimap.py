@@ -39,10 +39,8 @@ class Tile:
     wanted: Tensor
 
     def fill(self, whole: Tensor, found: Tensor) -> None:
-        """Write what was found for the tile, (h, w) or (h, w, C), to its wanted pixels in the whole image."""
-        part = whole[self.outer]
-        wanted = self.wanted if part.ndim == 2 else self.wanted[..., None]
-        part.copy_(torch.where(wanted, found, part))
+        """Write what was found for the wanted pixels, row by row, (N,) or (N, C), into the whole image."""
+        whole[self.outer][self.wanted] = found
 
 
 def make_trimap(opacity: Tensor, band: int) -> Trimap:

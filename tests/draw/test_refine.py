@@ -12,7 +12,7 @@ from soft_scenes import EDGES, draw_soft_scene
 from solo_bg import Instances, SetupError, eliminate_folder
 from solo_bg.cli import main as cli
 from solo_bg.draw import trimap as trimaps
-from solo_bg.draw.box_sums import box_sum
+from solo_bg.draw.box_sums import box_sum, enlarge, sample
 from solo_bg.draw.colours import foreground_colours
 from solo_bg.draw.compose import fade
 from solo_bg.draw.guided import guided_filter
@@ -265,6 +265,15 @@ def test_wide_windows_consist_of_blocks(rng, radius, side):
     np.testing.assert_allclose(found[1], large[..., 4], atol=2e-4)
 
 
+@pytest.mark.parametrize('side', [1, 2, 4])
+def test_samples_are_those_of_the_enlarged_values(rng, side):
+    values = torch.from_numpy(rng.random((2, 5, 7))).float()
+    size = 5 * side - side // 2, 7 * side
+    rows, columns = (torch.from_numpy(rng.integers(0, length, 200)) for length in size)
+    expected = enlarge(values, side, *size)[:, rows, columns]
+    torch.testing.assert_close(sample(values, side, rows, columns), expected)
+
+
 @pytest.mark.parametrize('edge', EDGES)
 def test_blocks_hardly_change_alpha(edge, monkeypatch):
     """Against windows of pixels, the mean difference in the band is below 1% of opaque."""
@@ -310,9 +319,10 @@ def test_matting_solves_its_equations(monkeypatch):
     prior, trust = (one.double().numpy().ravel() for one in guided.estimate_alpha(image, opacity, trimap, 8, 1e-4))
     unknown = trimap.unknown.numpy().ravel()
     laplacian = cf_laplacian(image.numpy() / 255.0, 1e-5).toarray()  # of all pixels
-    weight = np.diag(np.where(unknown, 0.05 * trust + 2.0 * (1 - trust), 0))
+    weight, expected = np.zeros((len(unknown), len(unknown))), np.zeros(len(unknown))
+    weight[unknown, unknown], expected[unknown] = 0.05 * trust + 2.0 * (1 - trust), prior
     known = np.where(unknown, 0, trimap.foreground.numpy().ravel())
-    right = (weight @ prior - laplacian @ known)[unknown]
+    right = (weight @ expected - laplacian @ known)[unknown]
     expected = np.linalg.solve((laplacian + weight)[np.ix_(unknown, unknown)], right)
     np.testing.assert_allclose(found[unknown], expected, atol=5e-3)
 
@@ -336,7 +346,8 @@ def test_colours_of_two_plain_surfaces_are_found():
     front, back = np.array([30.0, 60.0, 220.0]), np.array([200.0, 180.0, 10.0])
     share = alpha[..., None] / 255
     image = np.rint(share * front + (1 - share) * back).astype(np.uint8)
-    found = foreground_colours(torch.from_numpy(image), torch.from_numpy(alpha)).numpy()
+    wanted = torch.ones(alpha.shape, dtype=torch.bool)
+    found = foreground_colours(torch.from_numpy(image), torch.from_numpy(alpha), wanted).view(image.shape).numpy()
     soft = (alpha > 25) & (alpha < 230)
     before, after = (np.abs(one[soft].astype(float) - front).mean() for one in (image, found))
     assert after < before / 10
