@@ -49,6 +49,6 @@ def mean_colours(foreground: Tensor, background: Tensor, opacity: Tensor, radius
 def unmix(given: Tensor, opacity: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
     """Foreground colours moved so that, mixed with the background's by opacity, they give the image; and the
     background's. `means` are those of both, (6, ...)."""
-    foreground, background = means.split(3)
+    foreground, background = means[:3], means[3:]
     missing = given - torch.lerp(background, foreground, opacity)
     return (foreground + opacity * missing).clamp(0, 255), background

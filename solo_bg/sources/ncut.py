@@ -52,15 +52,15 @@ class NormalisedCut(Classic):
 def cut(pixels: Pixels, superpixels: int, compactness: float, threshold: float) -> Labels:
     """The regions of an image, uint8 (H, W, 3) BGR, made of scikit-image's superpixels: int (H, W), from 0."""
     import numpy as np
-    from networkx import to_numpy_array
     from skimage import graph, segmentation
 
     if min(pixels.shape[:2]) < 2:  # too narrow for superpixels
         return np.zeros(pixels.shape[:2], np.int64)
     rgb = np.ascontiguousarray(pixels[..., ::-1])
     labels = segmentation.slic(rgb, n_segments=superpixels, compactness=compactness, start_label=0)
-    similar = to_numpy_array(graph.rag_mean_color(rgb, labels, mode='similarity'), range(labels.max() + 1))
-    np.fill_diagonal(similar, 1)  # each superpixel is as similar to itself as can be
+    similar = np.eye(labels.max() + 1)  # each superpixel is as similar to itself as can be
+    for one, other, weight in graph.rag_mean_color(rgb, labels, mode='similarity').edges(data='weight'):
+        similar[one, other] = similar[other, one] = weight
     return regions(similar, threshold)[labels]
 
 
@@ -74,7 +74,8 @@ def regions(similar: Similar, threshold: float) -> Labels:
     import numpy as np
 
     found = np.zeros(len(similar), np.int64)
-    parts, count = [np.arange(len(similar))], 0
+    parts: list[Labels] = [np.arange(len(similar))]
+    count = 0
     while parts:
         nodes = parts.pop()
         side, cost = best_cut(similar[np.ix_(nodes, nodes)])
