@@ -45,7 +45,7 @@ def refine(args: argparse.Namespace) -> None:
 
 def scene(height: int, width: int) -> tuple[torch.Tensor, Instances]:
     """A drawn scene, enlarged, and its objects."""
-    drawn, masks = draw_scene(7)
+    drawn, masks = draw_scene(1)  # five objects on 39% of the image
     image = cv2.resize(drawn, (width, height), interpolation=cv2.INTER_CUBIC)
     large = [cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR) > 0 for mask in masks]
     count = len(large)
