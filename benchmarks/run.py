@@ -12,6 +12,7 @@ python benchmarks/run.py server IMAGES/                    # the server against 
 python benchmarks/run.py tiles ANNOTATIONS.json IMAGES/     # large images, in tiles and as a whole
 python benchmarks/run.py disk ANNOTATIONS.json IMAGES/      # bytes per pixel of each style, for --dry-run
 python benchmarks/run.py proposals ANNOTATIONS.json IMAGES/ --models NAME=CONFIG,CHECKPOINT ...  # average recall
+python benchmarks/run.py refine                             # edges against a SOLO image, and on large images
 python benchmarks/run.py sources ANNOTATIONS.json IMAGES/   # all mask sources, and rembg; makes a picture too
 """
 
@@ -20,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import compose
+import edges
 import inference
 import page
 import pipeline
@@ -121,6 +123,12 @@ def build_parser() -> argparse.ArgumentParser:
     compared.add_argument('--demo', type=Path, default=bundled.DEMO_IMAGES, help='photographs of the picture')
     compared.add_argument('--picture', type=Path, default=Path('out/bench/sources.jpg'))
     compared.add_argument('--document', type=Path, help='put the table into this file, such as docs/sources.md')
+
+    refining = command(edges.refine)
+    refining.add_argument('--config', default='solo_r50_fpn_1x_coco')
+    refining.add_argument('--size', type=int, nargs=2, default=(800, 1088), metavar=('HEIGHT', 'WIDTH'))
+    refining.add_argument('--large', nargs='*', default=['1920x1080', '3840x2160'], metavar='WIDTHxHEIGHT')
+    refining.add_argument('--rounds', type=int, default=5)
 
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     for one in (composing, one_image, disk_to_disk, growth, processes, agreement, videos, serving, recall, large):

@@ -123,8 +123,8 @@ def run(
 ) -> Iterator[Record]:
     """Process all images; yield their records, in order.
 
-    The source runs in the calling thread. Images are loaded, composed and written in `options.workers` other threads.
-    An image that fails gets a record with the status `error`, and the others go on.
+    The source runs in the calling thread, or in `source.at_once` threads. Images are loaded, composed and written in
+    `options.workers` other threads. An image that fails gets a record with the status `error`, and the others go on.
 
     Args:
         labels: the annotations to carry over. An image that they lack is an error.
@@ -160,9 +160,12 @@ def stages(
     size = options.batch_size
     depth = min(options.workers, MAX_AHEAD) + size
     window = size if size == 1 else WINDOW * size
-    with single_threaded_pool(options.workers) as pool:
+    with single_threaded_pool(options.workers) as pool, single_threaded_pool(source.at_once) as sources:
         loaded = ahead(pool, first, items, depth)
-        segmented = map_in_batches(lambda batch: segment(batch, source), loaded, size, batch_shape, window)
+        if source.at_once > 1:
+            segmented = ahead(sources, lambda item: segment([item], source)[0], loaded, source.at_once)
+        else:
+            segmented = map_in_batches(lambda batch: segment(batch, source), loaded, size, batch_shape, window)
         yield from ahead(pool, last, between(segmented), depth)
 
 

@@ -36,7 +36,7 @@ def run(*argv):
     return done.stdout
 
 
-@pytest.mark.parametrize('name', ['compose', 'inference', 'page', *INPUTS])
+@pytest.mark.parametrize('name', ['compose', 'inference', 'page', 'refine', *INPUTS])
 def test_each_benchmark_has_a_name(name):
     given = ['x'] * INPUTS.get(name, 0) + ['--models', 'x=x,x'] * (name == 'proposals')
     args = benchmarks.build_parser().parse_args([name, *given])
@@ -103,6 +103,14 @@ def test_the_benchmark_of_proposals(tmp_path):
         assert 0 <= row['AR@10'] <= row['AR@100'] <= row['AR@1000'] <= 1 and row['seconds'] > 0
     assert cv2.imread(str(files['a.png'])).shape == (2 * 138, 10 * 160, 3)
     assert cv2.imread(str(files['maps.png'])).std() > 0
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_refinement():
+    config = 'decoupled-solo-light_r50_fpn_3x_coco'
+    printed = run('refine', '--config', config, '--size', '64', '96', '--large', '200x150', '--rounds', '1')
+    assert '96x64, processor seconds of one thread: decoupled-solo-light' in printed
+    assert 'guided' in printed and 'matting' in printed and '200x150' in printed
 
 
 @pytest.mark.slow

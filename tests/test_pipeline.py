@@ -1,6 +1,7 @@
 """The line with a source that needs no model: instances are given by each picture's own pixels."""
 
 import json
+import threading
 from pathlib import Path
 
 import awkward
@@ -133,6 +134,29 @@ def test_batches_and_workers_change_nothing(folder, tmp_path, batch_size, worker
     run(folder, tmp_path / 'other', source, batch_size=batch_size, workers=workers)
     assert tree(tmp_path / 'plain') == tree(tmp_path / 'other')
     assert source.largest <= batch_size
+
+
+class InPairs(Bright):
+    """Takes two images at the same time, and waits for the second one."""
+
+    at_once = 2
+
+    def __init__(self):
+        self.both = threading.Barrier(2, timeout=20)
+
+    def __call__(self, pictures):
+        self.both.wait()
+        return super().__call__(pictures)
+
+
+def test_a_source_can_take_several_images_at_the_same_time(folder, tmp_path):
+    records = run(folder, tmp_path / 'out', InPairs(), workers=2, batch_size=3)  # eight images can be read
+    expected = run(folder, tmp_path / 'expected', workers=2)
+    assert [(one.input, one.status, one.error) for one in records] == [
+        (one.input, one.status, one.error) for one in expected
+    ]
+    assert tree(tmp_path / 'out') == tree(tmp_path / 'expected')
+    assert {record.status for record in records} == {'ok', 'empty', 'error'}
 
 
 def test_sort_by_density_orders_the_labels(tmp_path):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from solo_bg.draw.box_sums import block_side, block_sums, box_sum, enlarge, planes, sample
 from solo_bg.draw.trimap import Trimap
 
 UNKNOWN = 0.05  # weight of unknown pixels, whose mask may be wrong, against 1 for certain ones
 LEAST, MOST = 0.05, 0.95  # of alpha, spread to 0 and 1: a linear function seldom reaches the ends
+PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # of channels, in the order of `solve_symmetric`
 LITTLE = 1e-5  # variance of the values, of 1, that is none
 POOR, GOOD = 0.5, 0.9  # of the opacity's variance that colour explains: where it is poor, the opacity stays
 
@@ -23,7 +24,13 @@ def guided(radius: int, eps: float) -> Callable[[Tensor, Tensor, Trimap], Tensor
         radius: of the windows, in pixels.
         eps: variance of colour, of 1, below which it does not count.
     """
-    return lambda image, opacity, trimap: estimate_alpha(image, opacity, trimap, radius, eps)[0]
+
+    def estimate(image: Tensor, opacity: Tensor, trimap: Trimap) -> Tensor:
+        alpha = opacity.float() / 255
+        alpha[trimap.unknown] = estimate_alpha(image, opacity, trimap, radius, eps)[0]
+        return alpha
+
+    return estimate
 
 
 def estimate_alpha(image: Tensor, opacity: Tensor, trimap: Trimap, radius: int, eps: float) -> tuple[Tensor, Tensor]:
@@ -36,12 +43,15 @@ def estimate_alpha(image: Tensor, opacity: Tensor, trimap: Trimap, radius: int, 
         opacity: uint8 (H, W).
 
     Returns:
-        alpha, float32 (H, W), from 0 to 1; and how far it comes from colour, float32 (H, W), from 0 to 1.
+        alpha of the unknown pixels, row by row, float32 (N,), from 0 to 1; and how far it comes from colour, float32
+        (N,), from 0 to 1.
     """
-    guide, given = image.permute(2, 0, 1).float() / 255, opacity.float() / 255
-    weight = torch.where(trimap.unknown, UNKNOWN, 1.0)
-    filtered, explained = guided_filter(guide, given, radius, eps, weight)
-    trust = ((explained - POOR) / (GOOD - POOR)).clamp(0, 1)
+    guide, given, unknown = planes(image) / 255, opacity.float() / 255, trimap.unknown
+    functions = linear_functions(guide, given, radius, eps, torch.where(unknown, UNKNOWN, 1.0))
+    rows, columns = unknown.nonzero(as_tuple=True)
+    here = sample(functions, block_side(radius), rows, columns)
+    filtered, given = apply(here, guide[:, rows, columns]), given[rows, columns]
+    trust = ((here[4] - POOR) / (GOOD - POOR)).clamp(0, 1)
     filtered = ((filtered - LEAST) / (MOST - LEAST)).clamp(0, 1)
     return torch.lerp(given, filtered, trust), trust
 
@@ -53,6 +63,8 @@ def guided_filter(
 
     In each window of (2 * radius + 1) squared pixels, cut at the image's border, `values` are fitted by a linear
     function of the guide's three channels. A pixel's result is the mean of the functions of all windows around it.
+    From a radius of 6 on, windows consist of whole blocks of pixels (`block_side`). Each block has a function, made
+    from all pixels of the blocks around it, and between the blocks' centres functions are interpolated.
 
     Args:
         guide: float32 (3, H, W), 0 to 1.
@@ -65,22 +77,53 @@ def guided_filter(
         explain, their mean around each pixel, float32 (H, W), from 0 to 1.
     """
     weight = torch.ones_like(values) if weight is None else weight
-    guide, values = guide - 0.5, values - 0.5  # sums of smaller numbers round less
-    pairs = [(0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2)]
-    products = torch.stack([guide[i] * guide[j] for i, j in pairs])
-    given = torch.cat([guide, values[None], guide * values, products, values[None] ** 2])
-    sums = box_sum(torch.cat([weight[None], given * weight]), radius)
-    means = sums[1:] / sums[0]
+    functions = enlarge(linear_functions(guide, values, radius, eps, weight), block_side(radius), *values.shape)
+    return apply(functions, guide), functions[4]
+
+
+def linear_functions(guide: Tensor, values: Tensor, radius: int, eps: float, weight: Tensor) -> Tensor:
+    """The mean of the functions of all windows around each block of pixels; arguments as in `guided_filter`.
+
+    Returns:
+        (5, h, w): as `fit` returns them.
+    """
+    side = block_side(radius)
+    sums = box_sum(block_sums(moments(guide - 0.5, values - 0.5, weight), side), radius // side)
+    functions = fit(sums[1:] / sums[0], eps)
+    return box_sum(functions, radius // side) / box_sum(torch.ones_like(functions[:1]), radius // side)
+
+
+def apply(functions: Tensor, guide: Tensor) -> Tensor:
+    """The values, (...), of linear functions, (5, ...), of the guide's colours, (3, ...), each moved by 0.5: sums of
+    smaller numbers round less."""
+    return (functions[:3] * (guide - 0.5)).sum(0) + functions[3] + 0.5
+
+
+def moments(guide: Tensor, values: Tensor, weight: Tensor) -> Tensor:
+    """What a fit needs of each pixel, times its weight: 1, the guide, the values and their products, (15, H, W)."""
+    found = values.new_empty(15, *values.shape)
+    found[0], found[1:4], found[4] = weight, guide, values
+    torch.mul(found[1:5], weight, out=found[1:5])
+    torch.mul(found[1:5], values, out=found[5:9])  # the products of the guide and the values, and the values' square
+    for index, (first, second) in enumerate(PAIRS):
+        torch.mul(found[1 + first], guide[second], out=found[9 + index])
+    return found
+
+
+def fit(means: Tensor, eps: float) -> Tensor:
+    """The linear functions of windows, from the means of `moments` without the first.
+
+    Returns:
+        (5, h, w): the three slopes, the offset, and the share of the values' variance that the function explains.
+    """
     mean_guide, mean_values = means[:3], means[3]
     covariance = means[4:7] - mean_guide * mean_values
-    variance = means[7:13] - torch.stack([mean_guide[i] * mean_guide[j] for i, j in pairs])
+    variance = means[8:] - torch.stack([mean_guide[i] * mean_guide[j] for i, j in PAIRS])
     variance[:3] += eps
     slope = solve_symmetric(variance, covariance)
     offset = mean_values - (slope * mean_guide).sum(0)
-    explained = (slope * covariance).sum(0) / (means[13] - mean_values**2).clamp_min(LITTLE)
-    sums = box_sum(torch.stack([torch.ones_like(weight), *slope, offset, explained.clamp(0, 1)]), radius)
-    slope, offset, explained = sums[1:4] / sums[0], sums[4] / sums[0], sums[5] / sums[0]
-    return (slope * guide).sum(0) + offset + 0.5, explained
+    explained = (slope * covariance).sum(0) / (means[7] - mean_values**2).clamp_min(LITTLE)
+    return torch.stack([*slope, offset, explained.clamp(0, 1)])
 
 
 def solve_symmetric(matrix: Tensor, right: Tensor) -> Tensor:
@@ -101,12 +144,3 @@ def solve_symmetric(matrix: Tensor, right: Tensor) -> Tensor:
     ]
     determinant = a * rows[0][0] + b * rows[0][1] + c * rows[0][2]
     return torch.stack([sum(x * y for x, y in zip(row, right, strict=True)) / determinant for row in rows])
-
-
-def box_sum(values: Tensor, radius: int) -> Tensor:
-    """Sums over windows of (2 * radius + 1) squared pixels, cut at the border: (C, H, W) -> (C, H, W)."""
-    size = 2 * radius + 1
-    for pad, dim in (((0, 0, radius + 1, radius), 1), ((radius + 1, radius, 0, 0), 2)):
-        summed = F.pad(values, pad).cumsum(dim)
-        values = summed.narrow(dim, size, values.shape[dim]) - summed.narrow(dim, 0, values.shape[dim])
-    return values

@@ -42,11 +42,12 @@ def estimate_alpha(image: Tensor, opacity: Tensor, trimap: Trimap, radius: int, 
         opacity: uint8 (H, W).
     """
     prior, trust = guided.estimate_alpha(image, opacity, trimap, radius, PRIOR_EPS)
-    alpha = torch.where(trimap.unknown, prior, trimap.foreground.float()).double().cpu().numpy().ravel()
+    alpha = trimap.foreground.double().cpu().numpy().ravel()
     unknown = trimap.unknown.cpu().numpy()
     (free,) = unknown.ravel().nonzero()
+    alpha[free] = prior.cpu().numpy()
     laplacian = cf_laplacian(image.cpu().numpy() / 255.0, eps, is_known=~unknown)[free]
-    weight = PRIOR + (DISTRUST - PRIOR) * (1 - trust.double().cpu().numpy().ravel()[free])
+    weight = PRIOR + (DISTRUST - PRIOR) * (1 - trust.double().cpu().numpy())
     system = (laplacian[:, free] + diags(weight)).tocsc()
     alpha[free] += cg(system, -(laplacian @ alpha), M=ichol(system), maxiter=1000, rtol=1e-4)
     return torch.from_numpy(alpha.reshape(unknown.shape).astype(np.float32)).to(image.device)

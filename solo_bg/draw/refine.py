@@ -68,12 +68,15 @@ def load_refiner(name: str, given: Mapping[str, Any]) -> Refine:
     """
     options = read_refine_options(name, given)
     band = options.pop('band')
+    from solo_bg.draw.box_sums import reach
+
     module, function = REFINERS[name].function.split(':')
     try:
         estimate: Estimate = getattr(import_module(module), function)(**options)
     except ImportError as error:
         raise SetupError(f'--refine {name} lacks a library ({error}); pip install "{REFINERS[name].extra}"') from error
-    return lambda image, instances: refine(image, instances, estimate, band, 2 * options['radius'])
+    margin = 2 * reach(options['radius'])
+    return lambda image, instances: refine(image, instances, estimate, band, margin)
 
 
 def refine(image: Tensor, instances: Instances, estimate: Estimate, band: int, margin: int) -> tuple[Instances, Tensor]:
@@ -90,14 +93,18 @@ def refine(image: Tensor, instances: Instances, estimate: Estimate, band: int, m
     import torch
 
     from solo_bg.draw.colours import REACH, foreground_colours
-    from solo_bg.draw.trimap import make_trimap, tiles
+    from solo_bg.draw.trimap import make_trimap, surroundings, tiles
 
     opacity = instances.opacity()
+    alpha, colours = torch.zeros_like(opacity), image.clone()
+    part = surroundings(opacity, band + max(margin, REACH))  # views: what is written to them is in the whole
+    image, opacity, alpha_here, colours_here = image[part], opacity[part], alpha[part], colours[part]
     trimap = make_trimap(opacity, band)
-    alpha, colours = trimap.foreground.to(torch.uint8) * 255, image.clone()
-    for tile in tiles(trimap.unknown, margin):
-        found = estimate(image[tile.outer], opacity[tile.outer], trimap[tile.outer]).clamp(0, 1)
-        tile.fill(alpha, (found * 255).round().to(torch.uint8))
-    for tile in tiles(trimap.unknown, REACH):
-        tile.fill(colours, foreground_colours(image[tile.outer], alpha[tile.outer]))
+    unknown = trimap.unknown
+    alpha_here.copy_(trimap.foreground * 255)
+    for tile in tiles(unknown, margin):
+        found = estimate(image[tile.outer], opacity[tile.outer], trimap[tile.outer])[tile.wanted].clamp(0, 1)
+        tile.fill(alpha_here, (found * 255).round().to(torch.uint8))
+    for tile in tiles(unknown, REACH):
+        tile.fill(colours_here, foreground_colours(image[tile.outer], alpha_here[tile.outer], tile.wanted))
     return instances.with_alpha(alpha), colours

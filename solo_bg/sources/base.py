@@ -77,6 +77,8 @@ class Source:
         takes_tiles: it has `in_tiles`, so that the command takes `--tiles` for it.
         option_defaults: the `--source-options` it takes, with their defaults. A default's type is the option's type.
         class_names: all classes it can find.
+        at_once: how many calls it can take at the same time, each in a thread of its own, with one image each. From 2
+            on, images are not put into batches.
         device: where it computes and where its masks are: `cpu`, `cuda` or `cuda:N`.
     """
 
@@ -87,6 +89,7 @@ class Source:
     option_defaults: ClassVar[Mapping[str, Any]] = {}
 
     class_names: tuple[str, ...] = ()
+    at_once: int = 1
     device: str = 'cpu'
 
     @classmethod

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     Output = NDArray[np.floating]
 
 
+AT_ONCE = 4  # images in the network at the same time, at most
+SMALL = 512 * 512  # pixels of the input of a network that needs little memory for each image
+
+
 class Foreground(Source):
     """One instance an image, with alpha; or one instance for each class that a network tells apart.
 
@@ -34,7 +38,7 @@ class Foreground(Source):
 
     def __init__(self, network: OnnxNetwork | TorchScriptNetwork, recipe: Recipe, weights: str, device: str) -> None:
         self.network, self.recipe, self.weights, self.device = network, recipe, weights, device
-        self.class_names = recipe.classes
+        self.class_names, self.at_once = recipe.classes, count_at_once(network, recipe, device)
 
     @classmethod
     def claims(cls, config: str) -> bool:
@@ -106,3 +110,17 @@ class Foreground(Source):
             return instances_of(labels == classes[:, None, None], self.class_names)
         alpha = torch.from_numpy(to_alpha(output, self.recipe, (height, width))).to(self.device)
         return instances_of((alpha > 127)[None], self.class_names).with_alpha(alpha)
+
+
+def count_at_once(network: OnnxNetwork | TorchScriptNetwork, recipe: Recipe, device: str) -> int:
+    """How many images the network gets at the same time on the CPU: parts of it use one thread only, and meanwhile
+    another image can use the others."""
+    import torch
+
+    from solo_bg.models.onnx_network import OnnxNetwork
+
+    height, width = network.fixed or (recipe.size, recipe.size)
+    small = recipe.resize == 'stretch' and height * width <= SMALL
+    if device != 'cpu' or not small or not isinstance(network, OnnxNetwork):
+        return 1
+    return min(torch.get_num_threads(), AT_ONCE)

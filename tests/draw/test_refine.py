@@ -12,11 +12,12 @@ from soft_scenes import EDGES, draw_soft_scene
 from solo_bg import Instances, SetupError, eliminate_folder
 from solo_bg.cli import main as cli
 from solo_bg.draw import trimap as trimaps
+from solo_bg.draw.box_sums import box_sum, enlarge, sample
 from solo_bg.draw.colours import foreground_colours
 from solo_bg.draw.compose import fade
-from solo_bg.draw.guided import box_sum, guided_filter
+from solo_bg.draw.guided import guided_filter
 from solo_bg.draw.refine import REFINERS, load_refiner
-from solo_bg.draw.trimap import Trimap, make_trimap, tiles, window_max
+from solo_bg.draw.trimap import Trimap, distance_inside, make_trimap, surroundings, tiles, window_max
 
 pytest.importorskip('pymatting')
 
@@ -127,12 +128,15 @@ def test_soft_pixels_of_the_source_are_refined_too():
 
 @pytest.mark.parametrize(('name', 'differ'), [('guided', 3), ('matting', 12)])
 def test_tiles_leave_no_seams(name, differ, monkeypatch):
+    """Colours are compared as they show: where alpha is 0, they depend on the last bit of it."""
     scene = draw_soft_scene(6, 'hairy')
-    monkeypatch.setattr(trimaps, 'TILE', 1000)
-    whole = refine(name, scene.image, scene.alpha > 0.5)
+    monkeypatch.setattr(trimaps, 'TILE', 1024)
+    whole, colours = refine(name, scene.image, scene.alpha > 0.5)
     monkeypatch.setattr(trimaps, 'TILE', 64)
-    for tiled, one in zip(refine(name, scene.image, scene.alpha > 0.5), whole, strict=True):
-        assert np.abs(tiled.astype(int) - one.astype(int)).max() <= differ
+    tiled, tiled_colours = refine(name, scene.image, scene.alpha > 0.5)
+    assert np.abs(tiled.astype(int) - whole).max() <= differ
+    shown = [one[..., None] / 255 * of for one, of in ((tiled, tiled_colours), (whole, colours))]
+    assert np.abs(shown[0] - shown[1]).max() <= differ
 
 
 # ---- parts
@@ -143,9 +147,41 @@ def test_tiles_cover_every_wanted_pixel_once_and_are_bounded(rng):
     wanted[256:512, :256] = False
     counted, found = torch.zeros(700, 530, dtype=torch.int32), list(tiles(wanted, 20))
     for tile in found:
-        assert max(tile.wanted.shape) <= trimaps.TILE + 40 and tile.wanted.any()
+        assert max(tile.wanted.shape) <= trimaps.TILE + 40 + trimaps.GRID and tile.wanted.any()
+        assert not any(part.start % trimaps.GRID for part in tile.outer)
         counted[tile.outer] += tile.wanted
     assert torch.equal(counted, wanted.int()) and len(found) == 8
+
+
+def test_tiles_are_as_small_as_their_wanted_pixels():
+    wanted = torch.zeros(600, 600, dtype=torch.bool)
+    wanted[300:310, 400:420] = True
+    (tile,) = tiles(wanted, 20)
+    assert tile.outer == (slice(272, 330), slice(368, 440)) and tile.wanted.sum() == 200
+
+
+def test_only_the_surroundings_of_a_mask_are_looked_at(rng):
+    opacity = torch.zeros(900, 700, dtype=torch.uint8)
+    assert surroundings(opacity, 30) == (slice(0, 1), slice(0, 1))
+    opacity[500:520, 100:101] = 200
+    opacity[3, 3] = trimaps.ALMOST  # background
+    assert surroundings(opacity, 30) == (slice(464, 550), slice(64, 131))
+    image = rng.integers(0, 256, (900, 700, 3), dtype=np.uint8)
+    mask = np.zeros((900, 700), bool)
+    mask[480:530, 80:160] = True
+    alpha, colours = refine('guided', image, mask)
+    part = np.s_[320:690, :320]  # begins at a multiple of GRID, so that blocks are the same
+    for found, alone in zip((alpha, colours), refine('guided', image[part], mask[part]), strict=True):
+        np.testing.assert_array_equal(found[part], alone)
+    assert not np.delete(alpha.ravel(), np.arange(alpha.size).reshape(alpha.shape)[part].ravel()).any()
+
+
+@pytest.mark.parametrize('most', [3, 25])
+def test_the_distance_to_the_background(rng, most):
+    mask = ndimage.binary_opening(rng.random((50, 70)) < 0.8, iterations=2)
+    mask[:, 40:] = True
+    expected = ndimage.distance_transform_cdt(np.pad(mask, 99, constant_values=True), 'chessboard')[99:-99, 99:-99]
+    np.testing.assert_array_equal(distance_inside(torch.from_numpy(mask), most), expected.clip(max=most))
 
 
 @pytest.mark.parametrize('radius', [1, 2, 3, 7, 30])
@@ -171,6 +207,15 @@ def test_the_band_is_as_wide_as_asked_for_and_thinner_in_thin_parts():
     assert make_trimap(opacity, 5).unknown[50, 10]
 
 
+def fit_by_hand(colours, targets, weight, eps):
+    """The linear function of colours, (3, N), that fits targets, (N,), by weighted least squares; what it explains."""
+    share = weight / weight.sum()
+    centred, aims = colours - (colours @ share)[:, None], targets - targets @ share
+    slope = np.linalg.solve((centred * share) @ centred.T + eps * np.eye(3), (centred * share) @ aims)
+    explained = slope @ ((centred * share) @ aims) / max((aims**2) @ share, 1e-5)
+    return [*slope, targets @ share - slope @ colours @ share, np.clip(explained, 0, 1)]
+
+
 def brute_force(guide, values, weight, radius, eps):
     """The guided filter, a window and a pixel at a time, by least squares."""
     _, height, width = guide.shape
@@ -181,12 +226,8 @@ def brute_force(guide, values, weight, radius, eps):
     ]
     functions = np.zeros((height * width, 5))
     for index, window in enumerate(windows):
-        share = weight[window].ravel() / weight[window].sum()
-        colours, targets = guide[:, window[0], window[1]].reshape(3, -1), values[window].ravel()
-        centred, aims = colours - (colours @ share)[:, None], targets - targets @ share
-        slope = np.linalg.solve((centred * share) @ centred.T + eps * np.eye(3), (centred * share) @ aims)
-        explained = slope @ ((centred * share) @ aims) / max((aims**2) @ share, 1e-5)
-        functions[index] = [*slope, targets @ share - slope @ colours @ share, np.clip(explained, 0, 1)]
+        colours = guide[:, window[0], window[1]].reshape(3, -1)
+        functions[index] = fit_by_hand(colours, values[window].ravel(), weight[window].ravel(), eps)
     means = [functions.reshape(height, width, 5)[window].reshape(-1, 5).mean(0) for window in windows]
     means = np.array(means).reshape(height, width, 5)
     return (means[..., :3] * guide.transpose(1, 2, 0)).sum(2) + means[..., 3], means[..., 4]
@@ -201,6 +242,48 @@ def test_the_guided_filter_is_that_of_brute_force(rng, radius, weighted):
     found = guided_filter(*given[:2], radius, 1e-3, given[2] if weighted else None)
     for one, expected in zip(found, brute_force(guide, values, weight, radius, 1e-3), strict=True):
         np.testing.assert_allclose(one.numpy(), expected, atol=2e-4)
+
+
+@pytest.mark.parametrize(('radius', 'side'), [(6, 2), (13, 4)])
+def test_wide_windows_consist_of_blocks(rng, radius, side):
+    """All pixels of a block count, functions are those of brute force on blocks, and are interpolated."""
+    size = 8 * side + 1, 9 * side + side // 2  # the last blocks are cut
+    guide, values, weight = rng.random((3, *size)), rng.random(size), rng.uniform(0.05, 1, size)
+    rows, columns = (np.arange(length) // side for length in size)
+    low, reach = (rows[-1] + 1, columns[-1] + 1), radius // side
+    functions, means = np.zeros((2, *low, 5))
+    for y, x in np.ndindex(low):
+        inside = (abs(rows - y) <= reach)[:, None] & (abs(columns - x) <= reach)
+        functions[y, x] = fit_by_hand(guide[:, inside], values[inside], weight[inside], 1e-3)
+    for y, x in np.ndindex(low):
+        near = functions[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1]
+        means[y, x] = near.mean((0, 1))
+    large = cv2.resize(means, (low[1] * side, low[0] * side), interpolation=cv2.INTER_LINEAR)[: size[0], : size[1]]
+    given = [torch.from_numpy(one).float() for one in (guide, values, weight)]
+    found = guided_filter(*given[:2], radius, 1e-3, given[2])
+    np.testing.assert_allclose(found[0], (large[..., :3] * guide.transpose(1, 2, 0)).sum(2) + large[..., 3], atol=2e-4)
+    np.testing.assert_allclose(found[1], large[..., 4], atol=2e-4)
+
+
+@pytest.mark.parametrize('side', [1, 2, 4])
+def test_samples_are_those_of_the_enlarged_values(rng, side):
+    values = torch.from_numpy(rng.random((2, 5, 7))).float()
+    size = 5 * side - side // 2, 7 * side
+    rows, columns = (torch.from_numpy(rng.integers(0, length, 200)) for length in size)
+    expected = enlarge(values, side, *size)[:, rows, columns]
+    torch.testing.assert_close(sample(values, side, rows, columns), expected)
+
+
+@pytest.mark.parametrize('edge', EDGES)
+def test_blocks_hardly_change_alpha(edge, monkeypatch):
+    """Against windows of pixels, the mean difference in the band is below 1% of opaque."""
+    scene = draw_soft_scene(5, edge)
+    mask = scene.alpha > 0.5
+    blocks, _ = refine('guided', scene.image, mask)
+    monkeypatch.setattr('solo_bg.draw.box_sums.LARGEST_BLOCK', 1)
+    pixels, _ = refine('guided', scene.image, mask)
+    unknown = make_trimap(one_instance(mask).opacity(), 12).unknown.numpy()
+    assert 0 < np.abs(blocks.astype(int) - pixels)[unknown].mean() < 2.55
 
 
 def test_a_large_guided_filter_does_not_round_away(rng):
@@ -236,9 +319,10 @@ def test_matting_solves_its_equations(monkeypatch):
     prior, trust = (one.double().numpy().ravel() for one in guided.estimate_alpha(image, opacity, trimap, 8, 1e-4))
     unknown = trimap.unknown.numpy().ravel()
     laplacian = cf_laplacian(image.numpy() / 255.0, 1e-5).toarray()  # of all pixels
-    weight = np.diag(np.where(unknown, 0.05 * trust + 2.0 * (1 - trust), 0))
+    weight, expected = np.zeros((len(unknown), len(unknown))), np.zeros(len(unknown))
+    weight[unknown, unknown], expected[unknown] = 0.05 * trust + 2.0 * (1 - trust), prior
     known = np.where(unknown, 0, trimap.foreground.numpy().ravel())
-    right = (weight @ prior - laplacian @ known)[unknown]
+    right = (weight @ expected - laplacian @ known)[unknown]
     expected = np.linalg.solve((laplacian + weight)[np.ix_(unknown, unknown)], right)
     np.testing.assert_allclose(found[unknown], expected, atol=5e-3)
 
@@ -262,7 +346,8 @@ def test_colours_of_two_plain_surfaces_are_found():
     front, back = np.array([30.0, 60.0, 220.0]), np.array([200.0, 180.0, 10.0])
     share = alpha[..., None] / 255
     image = np.rint(share * front + (1 - share) * back).astype(np.uint8)
-    found = foreground_colours(torch.from_numpy(image), torch.from_numpy(alpha)).numpy()
+    wanted = torch.ones(alpha.shape, dtype=torch.bool)
+    found = foreground_colours(torch.from_numpy(image), torch.from_numpy(alpha), wanted).view(image.shape).numpy()
     soft = (alpha > 25) & (alpha < 230)
     before, after = (np.abs(one[soft].astype(float) - front).mean() for one in (image, found))
     assert after < before / 10

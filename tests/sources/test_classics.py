@@ -1,7 +1,5 @@
 """Sources without weights: each against OpenCV or scikit-image called directly, and on pictures with a known answer."""
 
-from unittest.mock import Mock
-
 import cv2
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ from solo_bg.sources.base import SourceSettings
 from solo_bg.sources.classic import enlarge, off_border, shrink
 from solo_bg.sources.grabcut import GrabCut, GrabCutModel, grabcut, inside, widen
 from solo_bg.sources.kmeans import KMeans, features
-from solo_bg.sources.ncut import NormalisedCut
+from solo_bg.sources.ncut import NormalisedCut, best_cut, regions
 from solo_bg.sources.otsu import Otsu
 from solo_bg.sources.region_growing import RegionGrowing, border_points, grow, read_points
 
@@ -213,7 +211,7 @@ def test_ncut_gives_scikit_images_regions(disc):
     labels = segmentation.slic(rgb, n_segments=50, compactness=10.0, start_label=0)
     regions = graph.cut_normalized(labels, graph.rag_mean_color(rgb, labels, mode='similarity'), thresh=0.02, rng=5)
     expected = off_border(regions, 0.5)
-    source = NormalisedCut(superpixels=50, compactness=10.0, threshold=0.02, seed=5)
+    source = NormalisedCut(superpixels=50, compactness=10.0, threshold=0.02)
     np.testing.assert_array_equal(mask_of(source, pixels), expected)
     assert expected.any()
 
@@ -293,24 +291,24 @@ def test_the_command_starts_grabcut_from_a_model(tmp_path, disc):
     assert 'grabcut-model' in SOURCES and '"score": 0.2' in (tmp_path / 'out/run.json').read_text()
 
 
-def test_a_normalised_cut_that_fails_starts_again(disc, monkeypatch):
-    from scipy.sparse.linalg import ArpackError
-    from skimage import graph
+def test_cuts_are_as_cheap_as_they_can_be(rng):
+    """Against all ways to divide ten nodes: two groups, alike within and less so between."""
+    group = np.arange(10) % 2
+    similar = np.where(group[:, None] == group, 0.8, 0.05) + rng.uniform(0, 0.05, (10, 10))
+    similar = (similar + similar.T) / 2
+    degree = similar.sum(0)
+    every = ((np.arange(1, 2**9)[:, None] >> np.arange(10)) & 1).astype(bool)
+    between = ((every @ similar) * ~every).sum(1)
+    costs = between / (every @ degree) + between / (~every @ degree)
+    side, cost = best_cut(similar)
+    assert cost == pytest.approx(costs.min()) and abs((side == group).mean() - 0.5) == 0.5
+    np.testing.assert_array_equal(regions(similar, cost + 1e-6) == regions(similar, cost + 1e-6)[0], group == group[0])
+    assert not regions(similar, cost - 1e-6).any()
 
-    from solo_bg.sources.ncut import cut
 
-    image, right, starts = disc[0], graph.cut_normalized, []
-
-    def fail(labels, rag, thresh, rng):
-        starts.append(rng)
-        if len(starts) < 3:
-            raise ArpackError(3)
-        return right(labels, rag, thresh=thresh, rng=0)
-
-    expected = cut(image, 50, 20.0, 0.01, 0)
-    monkeypatch.setattr(graph, 'cut_normalized', fail)
-    np.testing.assert_array_equal(cut(image, 50, 20.0, 0.01, 7), expected)
-    assert starts == [7, 8, 9]
-    monkeypatch.setattr(graph, 'cut_normalized', Mock(side_effect=ArpackError(3)))
-    with pytest.raises(ImageError, match=r'try other superpixels, such as .* superpixels=33'):
-        cut(image, 50, 20.0, 0.01, 0)
+def test_graphs_that_cannot_be_cut_stay_whole():
+    assert not regions(np.ones((2, 2)), 2).any() and not regions(np.ones((1, 1)), 2).any()
+    apart = np.eye(6)  # nothing is similar to anything else: cuts cost nothing
+    assert len(set(regions(apart, 0.1))) > 1
+    almost = np.eye(60) + 1e-300 * (np.eye(60, k=1) + np.eye(60, k=-1))
+    assert np.isfinite(best_cut(almost)[1])

@@ -1,6 +1,7 @@
 """Foreground networks: what goes in, what comes out, and files that cannot be used."""
 
 import hashlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from PIL import Image
 from test_sources import SourceContract
 
-from solo_bg import ImageError, InputImage, SetupError
+from solo_bg import ImageError, InputImage, SetupError, eliminate_folder
 from solo_bg.cli import main as cli
 from solo_bg.models import find, foreground_weights
 from solo_bg.models.foreground_pixels import input_size, resize, to_alpha, to_input
@@ -371,3 +372,29 @@ def test_the_command_writes_alpha_into_cutouts(tmp_path, pixels):
     np.testing.assert_array_equal(cutout[..., :3], pixels)
     eliminated = cv2.imread(str(tmp_path / 'out/eliminated/photo.png'))
     np.testing.assert_array_equal(eliminated, pixels * (expected > 127)[..., None])
+
+
+def test_small_networks_get_several_images_at_the_same_time(plain, recurrent, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert build(plain).at_once == 2
+        assert build('rvm', recurrent).at_once == 1
+        assert build(tiny_onnx.save_plain(tmp_path / 'large.onnx', (1024, 1024))).at_once == 1
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_several_images_at_the_same_time_get_the_alpha_that_each_gets_alone(plain, tmp_path, rng):
+    for index in range(6):
+        cv2.imwrite(str(tmp_path / f'{index}.png'), rng.integers(0, 256, (40 + index, 50, 3), dtype=np.uint8))
+    photos = sorted(tmp_path.glob('*.png'))
+    recipe = ['spread=true', 'peak=true']
+    options = {'styles': ['cutout'], 'device': 'cpu', 'threads': 2, 'cfg_options': recipe}
+    records = eliminate_folder(list(map(str, photos)), str(plain), 'auto', out=tmp_path / 'out', **options)
+    assert [Path(record.input).name for record in records] == [photo.name for photo in photos]
+    source = build(plain, cfg_options=recipe)
+    for photo in photos:
+        (alone,) = source([image_of(cv2.imread(str(photo)))])
+        cutout = cv2.imread(str(tmp_path / 'out/cutout' / photo.name), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(cutout[..., 3], alone.alpha)

@@ -1,10 +1,14 @@
 """Images of 100 megapixels: the size at which the command stops by default is not too much for any source."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tiny_onnx
+import torch
 
-from solo_bg import InputImage
+from solo_bg import InputImage, Instances
+from solo_bg.draw.refine import REFINERS, load_refiner
 from solo_bg.sources import load_source
 from solo_bg.sources.base import SourceSettings
 
@@ -27,3 +31,27 @@ def test_a_source(name, tmp_path):
     (found,) = source([source.prepare(InputImage('', '', image))])
     mask = found.union.numpy()
     assert (mask & inside).sum() / (mask | inside).sum() > 0.9
+
+
+def resident(field):
+    """`VmRSS` or `VmHWM`, the most since the peak was reset, in megabytes."""
+    return int(Path('/proc/self/status').read_text().partition(f'{field}:')[2].split()[0]) / 1e3
+
+
+@pytest.mark.skipif(not Path('/proc/self/clear_refs').exists(), reason='memory is measured on Linux only')
+@pytest.mark.parametrize('name', REFINERS)
+def test_a_refiner(name):
+    """Of an image with one small object, only the surroundings of the object are computed."""
+    if name == 'matting':
+        pytest.importorskip('pymatting')
+    image, inside = draw_disc(400)
+    image, masks = torch.from_numpy(image), torch.from_numpy(inside)[None]
+    refiner = load_refiner(name, {})
+    refiner(image[:200, :200], Instances(masks[:, :200, :200], torch.zeros(1).long(), torch.ones(1), ('disc',)))
+    instances = Instances(masks, torch.zeros(1).long(), torch.ones(1), ('disc',))
+    Path('/proc/self/clear_refs').write_text('5')
+    before = resident('VmRSS')
+    refined, colours = refiner(image, instances)
+    assert resident('VmHWM') - before < 1500  # one copy of the image has 300
+    assert ((refined.alpha > 127) != masks[0]).sum() < 0.001 * inside.sum()
+    assert torch.equal(colours[:4000], image[:4000]) and not refined.alpha[:4000].any()
