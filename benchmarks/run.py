@@ -10,6 +10,8 @@ python benchmarks/run.py video IMAGES/                     # a video against its
 python benchmarks/run.py page                               # a click on an instance, in a browser
 python benchmarks/run.py server IMAGES/                    # the server against Python, and its memory under load
 python benchmarks/run.py tiles ANNOTATIONS.json IMAGES/     # large images, in tiles and as a whole
+python benchmarks/run.py seams                             # the picture docs/tiles.jpg
+python benchmarks/run.py megapixels 100                    # memory of a large image in tiles
 python benchmarks/run.py disk ANNOTATIONS.json IMAGES/      # bytes per pixel of each style, for --dry-run
 python benchmarks/run.py proposals ANNOTATIONS.json IMAGES/ --models NAME=CONFIG,CHECKPOINT ...  # average recall
 python benchmarks/run.py refine                             # edges against a SOLO image, and on large images
@@ -23,9 +25,11 @@ from pathlib import Path
 import compose
 import edges
 import inference
+import large_memory
 import page
 import pipeline
 import proposals
+import seams
 import server
 import sources
 import tiles
@@ -91,6 +95,16 @@ def build_parser() -> argparse.ArgumentParser:
     large.add_argument('--tiles', default='512:128', metavar='SIZE:OVERLAP', help='(default: 512:128)')
     large.add_argument('--grid', type=int, default=4, help='photographs along each side of a mosaic (default: 4)')
     large.add_argument('--mosaics', type=int, default=2, help='(default: 2)')
+
+    memory = command(large_memory.megapixels)
+    memory.add_argument('megapixels', type=float, nargs='?', default=100, help='(default: 100)')
+    memory.add_argument('--tiles', default='1024:256', metavar='SIZE:OVERLAP', help='(default: 1024:256)')
+    memory.add_argument('--styles', default='eliminated,overlay', help='(default: eliminated,overlay)')
+
+    drawn = command(seams.seams)
+    drawn.add_argument('--tiles', default='320:80', metavar='SIZE:OVERLAP', help='(default: 320:80)')
+    drawn.add_argument('--score-thr', type=float, default=0.3, help='(default: 0.3)')
+    drawn.add_argument('--picture', type=Path, default=Path('docs/tiles.jpg'), help='(default: docs/tiles.jpg)')
 
     clicks = command(page.page)
     clicks.add_argument('--size', type=int, nargs=2, default=(4000, 3000), metavar=('WIDTH', 'HEIGHT'))

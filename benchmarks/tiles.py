@@ -18,8 +18,8 @@ from solo_bg import InputImage, Instances, Segmenter, bundled
 from solo_bg.coco.check import Entry
 from solo_bg.coco.dataset import Annotations
 from solo_bg.coco.rle import encode
-from solo_bg.core.crops import Packed
-from solo_bg.core.tiles import Piece, around, common, grid, instances_of, join, meet
+from solo_bg.core.pieces import Piece, around, common, distinct, instances_of, meet
+from solo_bg.core.tiles import grid, join
 from solo_bg.core.whole_view import Small, add_whole, enlarged
 from solo_bg.disk.read import read_image
 from solo_bg.sources.detector import Detector
@@ -40,10 +40,11 @@ def tiles(args: argparse.Namespace) -> None:
         pixels, objects = mosaic(annotations, args, number)
         image = InputImage('', '', pixels)
         size = pixels.shape[0], pixels.shape[1]
-        pieces = [piece for found in source.tile_pieces(image) for piece in found]
+        by_tile = list(source.tile_pieces(image))
+        pieces = [piece for found in by_tile for piece in found]
         whole = source.whole_instances(image)
         start = time.process_time()
-        ours = add_whole(join(pieces, size, source.edge), whole, size)
+        ours = add_whole(join([one for found in by_tile for one in distinct(found)], size, source.edge), whole, size)
         joining += time.process_time() - start
         large = as_pieces(whole, size)
         found = {
@@ -101,7 +102,7 @@ def nms(pieces: Sequence[Piece], overlap: Callable[[int, int, int], float]) -> l
     """Plain NMS of masks, as SAHI and others do with tiles: best score first, each label by itself."""
     kept: list[tuple[Piece, int]] = []
     for piece in sorted(pieces, key=lambda one: -one.score):
-        area = int((piece.crop.unpack() if isinstance(piece.crop, Packed) else piece.crop).sum())
+        area = piece.area
         rivals = ((other, size) for other, size in kept if other.label == piece.label and meet(other.box, piece.box))
         if not any(overlap(shared(piece, other), area, size) >= SAME for other, size in rivals):
             kept.append((piece, area))

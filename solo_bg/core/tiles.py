@@ -1,57 +1,26 @@
 """Join the instances that were found in overlapping tiles of one image.
 
 Where two tiles overlap, both show the same strip of the image. Two masks that agree there are of the same object. If
-the object goes on beyond both tiles, they are joined; otherwise the one that shows more of the object stays.
+the border of its tile cuts each of them where the other one goes on, they are joined.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from solo_bg.core.crops import Crops, Packed
-from solo_bg.core.instances import Instances
 from solo_bg.core.masks import Box
+from solo_bg.core.pieces import Piece, around, borders, common, meet, packed
 
-AGREE = 0.5  # IoU in the shared strip from which on two masks are of one object
-INSIDE = 0.75  # share of a mask that is cut by its tile's border which lies in another mask, for the same
-LEAST = 16  # pixels that must agree in the strip; fewer tell nothing of masks that no border cuts
-PACKED = 2**12  # pixels of a crop from which on it is packed: there may be thousands
-
-
-@dataclass(frozen=True)
-class Piece:
-    """An instance as one tile shows it, or as several do together.
-
-    Attributes:
-        tile: of the image that was looked at, xyxy in pixels, half-open; and `box` around the mask.
-        crop: bool, of the box's size.
-        open: the mask ends at a border where the object may go on, and no other tile shows that it does.
-    """
-
-    tile: Box
-    box: Box
-    crop: Tensor | Packed
-    label: int
-    score: float
-    open: bool = False
-
-    def mask_in(self, region: Box) -> Tensor:
-        """The mask in a region of the image, bool (h, w)."""
-        mask = torch.zeros(region[3] - region[1], region[2] - region[0], dtype=torch.bool)
-        x0, y0, x1, y1 = common(self.box, region)
-        if x0 < x1 and y0 < y1:
-            part = self.crop[y0 - self.box[1] : y1 - self.box[1], x0 - self.box[0] : x1 - self.box[0]]
-            there = part.unpack() if isinstance(part, Packed) else part
-            mask[y0 - region[1] : y1 - region[1], x0 - region[0] : x1 - region[0]] = there
-        return mask
+AGREE = 0.5  # IoU in the shared strip from which on masks are of one object
+INSIDE = 0.75  # share of a mask in the strip that lies in another mask, of a part of that one
+LEAST = 16  # pixels that must agree in the strip; fewer tell nothing
 
 
 def grid(size: tuple[int, int], side: int, overlap: int) -> list[Box]:
@@ -70,188 +39,127 @@ def grid(size: tuple[int, int], side: int, overlap: int) -> list[Box]:
     return [(x, y, min(x + side, width), min(y + side, height)) for y in starts(height) for x in starts(width)]
 
 
-def pieces_of(instances: Instances, tile: Box) -> list[Piece]:
-    """What was found in a tile, on the host, in the image's coordinates. Empty masks are left out."""
-    found = instances.to('cpu')
-    columns = found.host_boxes, found.crops.held, found.host_labels, found.scores.tolist()
-    pieces = []
-    for (x0, y0, x1, y1), crop, label, score in zip(*columns, strict=True):
-        if x0 < x1:
-            box = x0 + tile[0], y0 + tile[1], x1 + tile[0], y1 + tile[1]
-            pieces.append(Piece(tile, box, packed(crop), label, score))
-    return pieces
-
-
-def packed(crop: Tensor | Packed) -> Tensor | Packed:
-    return crop if isinstance(crop, Packed) or crop.numel() < PACKED else Packed.of(crop.contiguous())
-
-
-def common(first: Box, second: Box) -> Box:
-    """What two boxes share; its ends lie before its starts if that is nothing."""
-    return max(first[0], second[0]), max(first[1], second[1]), min(first[2], second[2]), min(first[3], second[3])
-
-
-def meet(first: Box, second: Box) -> bool:
-    x0, y0, x1, y1 = common(first, second)
-    return x0 < x1 and y0 < y1
-
-
 def join(pieces: Sequence[Piece], size: tuple[int, int], edge: int) -> list[Piece]:
-    """One piece for each object.
+    """The pieces, those of one object joined where borders of tiles cut it.
+
+    An object that several tiles show completely is still there several times (see `without_duplicates`).
 
     Args:
-        pieces: of all tiles, on the host. Pieces of one tile are never joined with each other directly.
+        pieces: of all tiles, on the host.
         size: height and width of the image.
         edge: a mask that comes as near to a border, in pixels, ends there.
     """
-    groups = list(range(len(pieces)))
-    dropped: set[int] = set()
-
-    def group(index: int) -> int:
-        while groups[index] != index:
-            groups[index] = index = groups[groups[index]]
-        return index
-
-    for first, second in matches(pieces, size, edge):
-        groups[group(first)] = group(second)
-        dropped.update(superseded(pieces, first, second, size, edge))
-    members: dict[int, list[int]] = defaultdict(list)
-    for index in range(len(pieces)):
-        members[group(index)].append(index)
-    return [
-        joined([pieces[index] for index in rows], [pieces[index] for index in rows if index not in dropped], size, edge)
-        for rows in members.values()
-    ]
+    groups = {index: [index] for index in range(len(pieces))}  # a group is one list, which all its members share
+    for first, second in seams(pieces, size, edge):
+        ours, theirs = groups[first], groups[second]
+        if ours is not theirs:
+            ours += theirs
+            groups.update(dict.fromkeys(theirs, ours))
+    different = {id(group): group for group in groups.values()}.values()
+    return [joined([pieces[index] for index in group], size, edge) for group in different]
 
 
-def matches(pieces: Sequence[Piece], size: tuple[int, int], edge: int) -> Iterator[tuple[int, int]]:
-    """Pairs of pieces of different tiles that are of one object."""
+def joined(members: Sequence[Piece], size: tuple[int, int], edge: int) -> Piece:
+    """One piece of several; its score is their mean, weighted by their areas."""
+    shown = [piece.tile for piece in members]
+    still_open = not all(covers(shown, beyond) for piece in members for beyond in borders(piece, size, edge))
+    largest = max(members, key=lambda piece: piece.area)
+    box, crop, score = largest.box, largest.crop, largest.score
+    if len(members) > 1:
+        box = around(piece.box for piece in members)
+        mask = torch.zeros(box[3] - box[1], box[2] - box[0], dtype=torch.bool)
+        for piece in members:
+            x0, y0, x1, y1 = piece.box
+            mask[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]] |= piece.mask_in(piece.box)
+        crop = packed(mask)
+        score = sum(piece.score * piece.area for piece in members) / sum(piece.area for piece in members)
+    return Piece(around(shown), box, crop, largest.label, score, still_open)
+
+
+def covers(tiles: Sequence[Box], box: Box) -> bool:
+    """Whether every pixel of a box is in one of the tiles."""
+    seen = np.zeros((box[3] - box[1], box[2] - box[0]), bool)
+    for tile in tiles:
+        x0, y0, x1, y1 = common(tile, box)
+        if x0 < x1 and y0 < y1:
+            seen[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]] = True
+    return bool(seen.all())
+
+
+def seams(pieces: Sequence[Piece], size: tuple[int, int], edge: int) -> Iterator[tuple[int, int]]:
+    """Pairs of pieces that are parts of one object on both sides of a border."""
     by_tile: dict[Box, list[int]] = defaultdict(list)
     for index, piece in enumerate(pieces):
         by_tile[piece.tile].append(index)
     for one, other in combinations(by_tile, 2):
-        if not meet(one, other):
-            continue
-        strip = common(one, other)
-        taken: set[int] = set()
-        here, there = (
-            {row: seen for row in by_tile[tile] if (seen := shown_in(pieces[row], strip))} for tile in (one, other)
-        )
-        scored = [
-            (*agreement(seen, beside, size, edge), a, b)
-            for a, seen in here.items()
-            for b, beside in there.items()
-            if seen.piece.label == beside.piece.label and meet(seen.box, beside.box)
-        ]
-        for iou, inside, a, b in sorted(scored, reverse=True):
-            mutual = iou >= AGREE and a not in taken and b not in taken
-            if mutual or (inside >= INSIDE and not {a, b} <= taken):
-                taken |= {a, b}
-                yield a, b
+        if meet(one, other):
+            here, there = (
+                [seen for index in by_tile[tile] if (seen := shown_at(index, pieces[index], beyond, size, edge))]
+                for tile, beyond in ((one, other), (other, one))
+            )
+            yield from matches(here, there)
 
 
 @dataclass(frozen=True)
 class Shown:
-    """The part of a piece in a strip: its box, its mask there, bool (h, w), and its number of pixels."""
+    """The part of a piece in the strip that two tiles share.
 
-    piece: Piece
+    Attributes:
+        index: of the piece.
+        box: around that part.
+        mask: bool (h, w), of the box's size.
+        area: its number of pixels.
+    """
+
+    index: int
+    label: int
     box: Box
     mask: NDArray[np.bool_]
     area: int
 
 
-def shown_in(piece: Piece, strip: Box) -> Shown | None:
-    """The part of a piece in a strip; None if there is none."""
-    box = common(piece.box, strip)
-    if box[0] >= box[2] or box[1] >= box[3]:
+def shown_at(index: int, piece: Piece, tile: Box, size: tuple[int, int], edge: int) -> Shown | None:
+    """What a piece has in the strip that its tile shares with another tile; None unless it goes on in that tile."""
+    box = common(piece.box, common(piece.tile, tile))
+    if box[0] >= box[2] or box[1] >= box[3] or not any(meet(beyond, tile) for beyond in borders(piece, size, edge)):
         return None
     mask = piece.mask_in(box).numpy()
-    area = np.count_nonzero(mask)
-    return Shown(piece, box, mask, area) if area else None
+    area = int(np.count_nonzero(mask))
+    return Shown(index, piece.label, box, mask, area) if area else None
 
 
-def agreement(first: Shown, second: Shown, size: tuple[int, int], edge: int) -> tuple[float, float]:
-    """IoU of two masks in a strip; and the share of a mask that lies in the other, if a border cuts it there."""
-    x0, y0, x1, y1 = common(first.box, second.box)
-    one, other = (
-        each.mask[y0 - each.box[1] : y1 - each.box[1], x0 - each.box[0] : x1 - each.box[0]] for each in (first, second)
+def matches(here: Sequence[Shown], there: Sequence[Shown]) -> Iterator[tuple[int, int]]:
+    """Pairs of pieces of two tiles that agree in the strip between them, best agreement first.
+
+    A piece agrees with one of the other tile, or with several together that are parts of it: the arms of a horseshoe
+    may meet in one of two tiles only. Each piece is taken once.
+    """
+    both = {(one.index, other.index): shared(one, other) for one in here for other in there}
+    both.update({(second, first): pixels for (first, second), pixels in both.items()})
+    agreeing: list[tuple[float, Shown, list[Shown]]] = []
+    for side, opposite in ((here, there), (there, here)):
+        for one in side:
+            near = [other for other in opposite if both[one.index, other.index] >= LEAST]
+            parts = [other for other in near if both[one.index, other.index] >= INSIDE * other.area]
+            for others in [*([other] for other in near), *([parts] if len(parts) > 1 else [])]:
+                pixels = sum(both[one.index, other.index] for other in others)
+                iou = pixels / (one.area + sum(other.area for other in others) - pixels)
+                if iou >= AGREE:
+                    agreeing.append((iou, one, others))
+    taken: set[int] = set()
+    for _, one, others in sorted(agreeing, key=lambda candidate: -candidate[0]):
+        indices = {one.index, *(other.index for other in others)}
+        if not indices & taken:
+            taken |= indices
+            yield from ((one.index, other.index) for other in others)
+
+
+def shared(one: Shown, other: Shown) -> int:
+    """Number of pixels that two pieces of one class share in a strip."""
+    x0, y0, x1, y1 = common(one.box, other.box)
+    if one.label != other.label or x0 >= x1 or y0 >= y1:
+        return 0
+    first, second = (
+        each.mask[y0 - each.box[1] : y1 - each.box[1], x0 - each.box[0] : x1 - each.box[0]] for each in (one, other)
     )
-    both = np.count_nonzero(one & other)
-    if not both:
-        return 0.0, 0.0
-    cut = (
-        ends_within(first.piece, second.piece.tile, size, edge),
-        ends_within(second.piece, first.piece.tile, size, edge),
-    )
-    areas = first.area, second.area
-    inside = max(both / area if ends else 0.0 for area, ends in zip(areas, cut, strict=True))
-    return both / (sum(areas) - both) if both >= LEAST else 0.0, inside
-
-
-def around(boxes: Iterable[Box]) -> Box:
-    """The smallest box around boxes."""
-    x0, y0, x1, y1 = zip(*boxes, strict=True)
-    return min(x0), min(y0), max(x1), max(y1)
-
-
-def borders(piece: Piece, size: tuple[int, int], edge: int) -> Iterator[Box]:
-    """For each border of its tile at which a piece ends, unless the image does: the box where it may go on."""
-    (left, top, right, bottom), (x0, y0, x1, y1), (height, width) = piece.tile, piece.box, size
-    if left > 0 and x0 - left <= edge:
-        yield left - edge, y0, left, y1
-    if top > 0 and y0 - top <= edge:
-        yield x0, top - edge, x1, top
-    if right < width and right - x1 <= edge:
-        yield right, y0, right + edge, y1
-    if bottom < height and bottom - y1 <= edge:
-        yield x0, bottom, x1, bottom + edge
-
-
-def ends_within(piece: Piece, tile: Box, size: tuple[int, int], edge: int) -> bool:
-    """Whether a border of its own tile cuts a piece where another tile shows more."""
-    return any(meet(beyond, tile) for beyond in borders(piece, size, edge))
-
-
-def superseded(pieces: Sequence[Piece], first: int, second: int, size: tuple[int, int], edge: int) -> list[int]:
-    """Which of two pieces of one object adds nothing: none if each one is cut where the other one goes on."""
-    cut = [
-        ends_within(pieces[one], pieces[other].tile, size, edge) for one, other in ((first, second), (second, first))
-    ]
-    if all(cut):
-        return []
-    if any(cut):
-        return [first if cut[0] else second]
-    return [first if (pieces[first].score, -first) < (pieces[second].score, -second) else second]
-
-
-def joined(members: Sequence[Piece], shown: Sequence[Piece], size: tuple[int, int], edge: int) -> Piece:
-    """One piece of several. `shown`: those whose masks count; all, if there are none."""
-    shown = shown or members
-    still_open = any(
-        not any(meet(beyond, other.tile) for other in members if other.tile != piece.tile)
-        for piece in shown
-        for beyond in borders(piece, size, edge)
-    )
-    best = max(members, key=lambda piece: piece.score)
-    box, crop = shown[0].box, shown[0].crop
-    if len(shown) > 1:
-        box = around(piece.box for piece in shown)
-        mask = torch.zeros(box[3] - box[1], box[2] - box[0], dtype=torch.bool)
-        for piece in shown:
-            x0, y0, x1, y1 = piece.box
-            mask[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]] |= piece.mask_in(piece.box)
-        crop = packed(mask)
-    return Piece(around(piece.tile for piece in members), box, crop, best.label, best.score, still_open)
-
-
-def instances_of(pieces: Iterable[Piece], size: tuple[int, int], class_names: Sequence[str]) -> Instances:
-    """The pieces as instances of the image, best score first."""
-    ordered = sorted(pieces, key=lambda piece: -piece.score)
-    return Instances.from_crops(
-        torch.tensor([piece.box for piece in ordered], dtype=torch.int64).reshape(-1, 4),
-        Crops(piece.crop for piece in ordered),
-        size,
-        torch.tensor([piece.label for piece in ordered], dtype=torch.int64),
-        torch.tensor([piece.score for piece in ordered], dtype=torch.float32),
-        class_names,
-    )
+    return int(np.count_nonzero(first & second))

@@ -6,7 +6,7 @@ Tiles show small objects, and all edges, best. The whole image shows objects tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,14 +14,10 @@ from torch import Tensor
 from solo_bg.core.crops import Packed
 from solo_bg.core.instances import Instances
 from solo_bg.core.masks import Box, boxes_of
-from solo_bg.core.tiles import Piece, common, packed
+from solo_bg.core.pieces import Piece, common, packed, share_in, unpacked, without_duplicates
 
-SAME = 0.5  # IoU from which on two masks are of one object
-COVERED = 0.7  # share of a piece that is cut by its tile's border and lies in an object of the whole image
-INSIDE = 0.8  # share of the smaller mask that lies in the larger one, of a duplicate
-COMPARABLE = 0.5  # share of the score of what is replaced that the replacement must have
-MERGED = 0.5  # share of that object that these pieces must cover
-ROWS = 256  # of a mask that are enlarged at once
+BLURRED = 0.5  # what the score of a mask of the smaller image counts for, when duplicates are looked for
+ROWS = 256  # rows of a mask that are enlarged at once
 
 
 @dataclass(frozen=True)
@@ -33,74 +29,61 @@ class Small:
     area: int
 
 
+@dataclass(frozen=True)
+class View:
+    """A mask of the tiles or of the whole image, to be compared with others of both.
+
+    Attributes:
+        box: around the mask, in pixels of the image.
+        worth: its score, lowered if the view of the object is not the best.
+        small: the mask at the size of the smaller image.
+        source: the piece of the tiles, or the index of an instance of the whole image.
+    """
+
+    box: Box
+    label: int
+    worth: float
+    small: Small
+    source: Piece | int
+
+
 def add_whole(pieces: Sequence[Piece], whole: Instances, size: tuple[int, int]) -> list[Piece]:
-    """The pieces without those that `whole` shows better, and what only `whole` shows.
+    """The pieces and the instances of the whole image, without duplicates.
+
+    Only the masks of the whole image that stay are enlarged.
 
     Args:
         pieces: of the tiles, joined.
         whole: what was found in the whole image, on the host, at its own, smaller size.
         size: height and width of the image.
     """
-    found = [sampled(piece, size, whole.size) for piece in pieces]
-    kept: list[Piece | None] = list(pieces)
-    for row in range(len(whole)):
-        own = Small(whole.host_boxes[row], whole.crops[row], int(whole.crops[row].sum()))
-        if not own.area:
-            continue
-        label, score = whole.host_labels[row], float(whole.scores[row])
-        near = [index for index in range(len(pieces)) if (piece := kept[index]) and piece.label == label]
-        shared = {index: both for index in near if (both := intersection(own, found[index]))}
-        score, stays = settle(kept, found, own, score, shared)
-        if stays:
-            box, crop = enlarged(own, whole.size, size)
-            kept.append(Piece((0, 0, size[1], size[0]), box, crop, label, score))
-    return [piece for piece in kept if piece]
+    views = [View(one.box, one.label, one.worth, sampled(one, size, whole.size), one) for one in pieces]
+    for row, (box, crop) in enumerate(zip(whole.host_boxes, whole.crops, strict=True)):
+        small = Small(box, crop, int(crop.count_nonzero()))
+        if small.area:
+            place, worth = reach(box, whole.size, size), BLURRED * float(whole.scores[row])
+            views.append(View(place, whole.host_labels[row], worth, small, row))
+    found = []
+    for view in without_duplicates(views, share_between):
+        if isinstance(view.source, Piece):
+            found.append(view.source)
+        else:
+            box, mask = enlarged(view.small, whole.size, size)
+            found.append(Piece((0, 0, size[1], size[0]), box, mask, view.label, float(whole.scores[view.source])))
+    return found
 
 
-def settle(
-    kept: list[Piece | None], found: Sequence[Small], own: Small, score: float, shared: dict[int, int]
-) -> tuple[float, bool]:
-    """Decide about one object of the whole image and the pieces that it shares pixels with.
-
-    Pieces that do not stay become None in `kept`.
-
-    Args:
-        shared: index of a piece of the same label -> number of pixels that both have.
-
-    Returns:
-        the object's score, and whether it stays.
-    """
-    parts, inside = [], []
-    for index, both in shared.items():
-        piece = kept[index]
-        assert piece
-        same = both >= SAME * (own.area + found[index].area - both)
-        if same and not piece.open:
-            kept[index] = replace(piece, score=max(piece.score, score))
-            return score, False  # the tiles show the same object, and its edges better
-        if score >= COMPARABLE * piece.score and (same or (piece.open and both >= COVERED * found[index].area)):
-            parts.append(index)
-        elif both >= INSIDE * found[index].area and piece.score >= COMPARABLE * score:
-            inside.append(index)
-        elif both >= INSIDE * own.area and piece.score > score:
-            return score, False
-    if len(inside) > 1 and covered(own, [found[index] for index in inside]) >= MERGED * own.area:
-        return score, False  # several objects that the smaller image shows as one
-    for index, both in shared.items():
-        piece = kept[index]
-        if index in parts or (piece and piece.score < score and both >= INSIDE * found[index].area):
-            kept[index] = None
-    return score, True
+def share_between(one: View, other: View) -> float:
+    """The share of a mask's pixels that lie in another: of the image, or of the smaller image if it shows either."""
+    if isinstance(one.source, Piece) and isinstance(other.source, Piece):
+        return share_in(one.source, other.source)
+    return intersection(one.small, other.small) / max(1, one.small.area)
 
 
-def covered(own: Small, others: Sequence[Small]) -> int:
-    """Number of pixels of a mask that lie in any of the others."""
-    union = torch.zeros_like(own.mask)
-    for other in others:
-        x0, y0, x1, y1 = common(own.box, other.box)
-        part = other.mask[y0 - other.box[1] : y1 - other.box[1], x0 - other.box[0] : x1 - other.box[0]]
-        union[y0 - own.box[1] : y1 - own.box[1], x0 - own.box[0] : x1 - own.box[0]] |= part
-    return int((union & own.mask).sum())
+def reach(box: Box, given: tuple[int, int], size: tuple[int, int]) -> Box:
+    """A box of an image of height and width `given`, at `size`, rounded outwards."""
+    rows, columns = size[0] / given[0], size[1] / given[1]
+    return int(box[0] * columns), int(box[1] * rows), -int(-box[2] * columns // 1), -int(-box[3] * rows // 1)
 
 
 def sampled(piece: Piece, size: tuple[int, int], small: tuple[int, int]) -> Small:
@@ -109,8 +92,7 @@ def sampled(piece: Piece, size: tuple[int, int], small: tuple[int, int]) -> Smal
     rows, columns = (((torch.arange(few) + 0.5) * (many / few)).long() for few, many in zip(small, size, strict=True))
     top, bottom = (int((rows < edge).sum()) for edge in (y0, y1))
     left, right = (int((columns < edge).sum()) for edge in (x0, x1))
-    crop = piece.crop.unpack() if isinstance(piece.crop, Packed) else piece.crop
-    mask = crop[rows[top:bottom] - y0][:, columns[left:right] - x0]
+    mask = unpacked(piece.crop)[rows[top:bottom] - y0][:, columns[left:right] - x0]
     return Small((left, top, right, bottom), mask, int(mask.sum()))
 
 

@@ -12,7 +12,7 @@ from solo_bg.sources.base import InputImage, Source
 if TYPE_CHECKING:
     from solo_bg.core.instances import Instances
     from solo_bg.core.masks import Box
-    from solo_bg.core.tiles import Piece
+    from solo_bg.core.pieces import Piece
 
 WHOLE = 2048  # longer side of the whole image, in pixels, at most; models make it smaller still
 SMALLEST, LEAST_OVERLAP = 64, 16  # pixels
@@ -87,11 +87,12 @@ class Tiled(Source):
 
     def find(self, image: InputImage) -> Instances:
         """The instances of one image."""
-        from solo_bg.core.tiles import instances_of, join
+        from solo_bg.core.pieces import distinct, instances_of
+        from solo_bg.core.tiles import join
         from solo_bg.core.whole_view import add_whole
 
         size = image.pixels.shape[0], image.pixels.shape[1]
-        pieces = [piece for found in self.tile_pieces(image) for piece in found]
+        pieces = [piece for found in self.tile_pieces(image) for piece in distinct(found)]
         whole = self.whole_instances(image)
         pieces = add_whole(join(pieces, size, self.edge), whole, size)
         return instances_of(pieces, size, whole.class_names).to(self.device)
@@ -107,7 +108,8 @@ class Tiled(Source):
 
     def tile_pieces(self, image: InputImage) -> Iterator[list[Piece]]:
         """What is found in each tile, on the host."""
-        from solo_bg.core.tiles import grid, pieces_of
+        from solo_bg.core.pieces import pieces_of
+        from solo_bg.core.tiles import grid
 
         tiles = grid((image.pixels.shape[0], image.pixels.shape[1]), self.side, self.overlap)
         size = ON_GPU if self.device.startswith('cuda') else 1

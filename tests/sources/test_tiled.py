@@ -151,8 +151,8 @@ def test_sources_that_take_no_tiles_say_so(capsys):
 
 def test_the_command_finds_more_small_objects_with_tiles_and_resumes(tmp_path):
     (tmp_path / 'in').mkdir()
-    scenes = [draw_scene(seed, 160, 200)[0] for seed in range(4)]
-    cv2.imwrite(str(tmp_path / 'in/a.png'), np.vstack([np.hstack(scenes[:2]), np.hstack(scenes[2:])]))
+    scenes = [draw_scene(seed, 160, 200)[0] for seed in range(16)]
+    cv2.imwrite(str(tmp_path / 'in/a.png'), np.vstack([np.hstack(scenes[row : row + 4]) for row in range(0, 16, 4)]))
     (plain,) = eliminate_folder(tmp_path / 'in', out=tmp_path / 'plain', styles=['labels'])
     argv = [str(tmp_path / 'in'), '--tiles', '256:64', '--styles', 'labels', '-o', str(tmp_path / 'out'), '--quiet']
     assert cli.main(argv) == 0
