@@ -42,7 +42,9 @@ def choose_backend(backend: str, precision: str, device: torch.device, lazy: boo
         fits = precision == 'bf16' and device.type == 'cpu' and lazy and find_spec('openvino') is not None
         return ('openvino' if fits and 'bf16' in openvino_precisions() else 'torch'), precision
     if device.type != 'cpu':
-        raise SetupError(f'--backend openvino is for the CPU, got --device {device}; use --device cpu or another backend')
+        raise SetupError(
+            f'--backend openvino is for the CPU, got --device {device}; use --device cpu or another backend'
+        )
     if not lazy:
         raise SetupError("--backend openvino is for SOLO with this package's lazy head; use --backend torch")
     known = openvino_precisions()

@@ -8,6 +8,7 @@ PyTorch frontend below it is called directly.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -115,7 +116,8 @@ def openvino_network(module: nn.Module, shape: Sequence[int], precision: str) ->
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     frontend = FrontEndManager().load_by_framework('pytorch')
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter('ignore', torch.jit.TracerWarning)  # `compile_part` finds what the trace gets wrong
         decoder = TorchScriptPythonDecoder(module, example_input=(torch.zeros(shape),))  # must outlive the conversion
         converted = frontend.convert(frontend.load(decoder))
     converted.reshape(openvino.PartialShape([-1, shape[1], -1, -1]))
