@@ -80,9 +80,11 @@ def average_precision(
     """COCO's mask AP, by the names of STATS; -1 where no object has the size, and 0 without detections."""
     if not found:
         return dict.fromkeys(STATS, 0.0)
+    # with a box, pycocotools would take the box's area for the mask's; it also adds to what it is given
+    masks = [{key: one[key] for key in ('image_id', 'category_id', 'segmentation', 'score')} for one in found]
     with contextlib.redirect_stdout(io.StringIO()):
         coco.dataset.setdefault('info', {})
-        evaluation = COCOeval(coco, coco.loadRes(found), 'segm')
+        evaluation = COCOeval(coco, coco.loadRes(masks), 'segm')
         evaluation.params.imgIds = image_ids
         evaluation.params.useCats = int(not ignore_classes)
         evaluation.evaluate()

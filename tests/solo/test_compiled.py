@@ -1,5 +1,7 @@
 """OpenVINO against torch, on the same weights and images, at the bounds of the rearranged convolutions."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from agreement import assert_agree
@@ -118,3 +120,19 @@ def test_results_are_the_callers_own():
     before = first.clone()
     part(torch.ones(1, 1, 4, 4))
     assert torch.equal(first, before)
+
+
+def test_a_config_can_name_the_hook():
+    from mmengine.registry import HOOKS
+
+    import solo_bg.mmdet_plugin.optimise_for_test  # noqa: F401
+
+    model, x = build(HEADS[0]), torch.rand(1, 3, 64, 96)
+    expected = everything(model, x)
+    hook = HOOKS.build({'type': 'OptimiseForTest', 'backend': 'openvino'})
+    hook.before_test(SimpleNamespace(model=model))
+    assert isinstance(model.backbone, compiled.Compiled)
+    for ours, theirs in zip(everything(model, x), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    with pytest.raises(SetupError, match='LazySOLOHead'):
+        hook.before_test(SimpleNamespace(model=nn.Conv2d(1, 1, 1)))
