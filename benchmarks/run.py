@@ -2,6 +2,7 @@
 
 python benchmarks/run.py compose                            # pictures from masks, against the rules written plainly
 python benchmarks/run.py inference                          # one image through SOLO, against stock mmdet
+python benchmarks/run.py backends                           # the convolutions in torch, OpenVINO and onnxruntime
 python benchmarks/run.py pipeline IMAGES/                   # disk to disk, against a loop over mmdet's inferencer
 python benchmarks/run.py growth IMAGES/                     # time per image and memory, over few images and many
 python benchmarks/run.py processes IMAGES/                  # one process of one thread against two
@@ -22,6 +23,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+import backends
 import compose
 import edges
 import inference
@@ -57,6 +59,10 @@ def build_parser() -> argparse.ArgumentParser:
     one_image.add_argument('--batch-size', type=int, default=1)
     one_image.add_argument('--json', type=Path, default=Path('out/bench/inference.json'))
     one_image.add_argument('--picture', type=Path, default=Path('out/bench/inference.png'))
+
+    engines = command(backends.backends)
+    engines.add_argument('--cases', nargs='+', default=backends.CASES, metavar='CONFIG:HxW')
+    engines.add_argument('--ways', nargs='+', default=backends.WAYS, choices=backends.WAYS, metavar='WAY')
 
     disk_to_disk = command(pipeline.pipeline)
     disk_to_disk.add_argument('images', type=Path, help=PHOTOS)
@@ -147,12 +153,12 @@ def build_parser() -> argparse.ArgumentParser:
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     for one in (composing, one_image, disk_to_disk, growth, processes, agreement, videos, serving, recall, large):
         one.add_argument('--device', default=device)
-    for one in (composing, one_image, disk_to_disk, processes, videos, serving):
+    for one in (composing, one_image, engines, disk_to_disk, processes, videos, serving):
         one.add_argument('--rounds', type=int, default=5)
     for one in (one_image, disk_to_disk):
         one.add_argument('--precisions', nargs='+', default=['fp32', 'bf16'])
     candidates = 'cells that pass, with random weights (default: 300)'
-    for one in (disk_to_disk, processes):
+    for one in (engines, disk_to_disk, processes):
         one.add_argument('--candidates', type=int, default=300, help=candidates)
     return parser
 

@@ -1,6 +1,7 @@
 """The benchmarks, on inputs so small that they only show that the programs work."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -36,7 +37,7 @@ def run(*argv):
     return done.stdout
 
 
-@pytest.mark.parametrize('name', ['compose', 'inference', 'page', 'refine', *INPUTS])
+@pytest.mark.parametrize('name', ['backends', 'compose', 'inference', 'page', 'refine', *INPUTS])
 def test_each_benchmark_has_a_name(name):
     given = ['x'] * INPUTS.get(name, 0) + ['--models', 'x=x,x'] * (name == 'proposals')
     args = benchmarks.build_parser().parse_args([name, *given])
@@ -52,6 +53,15 @@ def test_the_benchmark_of_inference(tmp_path):
     stock, ours = json.loads((tmp_path / 'a.json').read_text())['cases'][case]
     assert stock['instances'] == ours['instances'] > 0 and all(ours['stages'].values())
     assert cv2.imread(str(tmp_path / 'a.png')).std() > 10
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_backends():
+    pytest.importorskip('openvino')
+    ways = ['torch fp32', 'openvino fp32', 'onnxruntime fp32']
+    printed = run('backends', '--cases', f'{CONFIG}:96x128', '--rounds', '1', '--candidates', '20', '--ways', *ways)
+    found = [re.search(rf'{way} \((\d+)\)', printed)[1] for way in ways]
+    assert len(set(found)) == 1 and int(found[0]) > 0
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ with quiet_imports():
 
     import solo_bg.mmdet_plugin.lazy_solo
     import solo_bg.mmdet_plugin.metrics
+    import solo_bg.mmdet_plugin.optimise_for_test
     import solo_bg.mmdet_plugin.region_ap  # noqa: F401
 
 

@@ -256,6 +256,11 @@ def add_expert(option: Callable[..., argparse.Action]) -> None:
         'with fast bf16 (AMX, AVX512-BF16)'
     )
     option('--precision', choices=('auto', 'fp32', 'bf16', 'fp16'), default='auto', help=precisions)
+    backends = (
+        'library that computes the convolutions of SOLO on the CPU: torch, openvino, or auto, which is openvino for '
+        'bf16 where it is installed and the CPU has bf16, else torch (default: auto)'
+    )
+    option('--backend', choices=('auto', 'torch', 'openvino'), default='auto', help=backends)
     tiles = (
         'look at images larger than SIZE in overlapping tiles of SIZE x SIZE pixels, and at the whole of them; for '
         'small objects in large images. OVERLAP: a quarter of SIZE if left out (default: look at the whole image)'

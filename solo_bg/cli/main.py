@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         the exit code: 0 all images done, 1 some images failed, 2 nothing could start, 130 interrupted, 143 terminated.
     """
     command = parse(sys.argv[1:] if argv is None else argv)
-    set_up_terminal()
+    set_up_process()
     try:
         with sigterm_raises():
             if command.settings is None:
@@ -82,8 +82,13 @@ def fail(error: SetupError) -> int:
     return 2
 
 
-def set_up_terminal() -> None:
-    """Make any file name printable, show the package's warnings, and hide warnings of libraries about bad images."""
+def set_up_process() -> None:
+    """Make any file name printable, show the package's warnings, and hide warnings of libraries about bad images.
+
+    OpenMP reads its variable when torch is imported, so this comes first. By default its idle threads spin for a while;
+    beside other busy processes they take the time of the threads that they wait for.
+    """
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')  # file names may contain any bytes

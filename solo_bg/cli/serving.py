@@ -21,7 +21,7 @@ MAX_PIXELS = 50_000_000  # of an image; a camera of 48 megapixels still passes
 # options of the command that are the server's own
 OPTIONS = (
     *('--source', '--source-options', '--device', '--batch-size', '--workers', '--threads'),
-    *('--precision', '--stock-head', '--cfg-options', '--trust-checkpoint', '--max-pixels', '--tiles'),
+    *('--precision', '--backend', '--stock-head', '--cfg-options', '--trust-checkpoint', '--max-pixels', '--tiles'),
 )
 
 

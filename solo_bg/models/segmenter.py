@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from solo_bg.core.instances import Instances
 from solo_bg.disk.read import digest
 from solo_bg.errors import ImageError, NotFiniteError, SetupError, ran_out_of_memory
+from solo_bg.models.backend import choose_backend
 from solo_bg.models.checkpoint import load_checkpoint
 from solo_bg.models.class_names import count_classes, find_class_names
 from solo_bg.models.config import array_pipeline, canonical, choose_config, name_of
@@ -49,15 +50,18 @@ class Segmenter:
         lazy: use this package's head in place of mmdet's own SOLO heads: the same results except for rounding, several
             times faster. Heads and detectors derived from mmdet's are never replaced.
         trust_checkpoint: load a checkpoint that holds more than data, and run the code in it.
+        backend: what computes the convolutions of a lazy SOLO on the CPU: `torch`, `openvino`, or `auto`, see
+            `solo_bg.models.backend.choose_backend`.
 
     Attributes:
         class_names: the names of all classes, in the order of the labels.
         device: where the model runs and where the masks are.
         precision: `fp32`, `bf16` or `fp16`.
         lazy: whether the lazy head is used.
+        backend: `torch` or `openvino`.
 
     Raises:
-        SetupError: the config, the checkpoint or the device cannot be used.
+        SetupError: the config, the checkpoint, the device or the backend cannot be used.
     """
 
     def __init__(
@@ -69,11 +73,13 @@ class Segmenter:
         precision: str = 'auto',
         lazy: bool = True,
         trust_checkpoint: bool = False,
+        backend: str = 'auto',
     ) -> None:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.config = choose_config(config, checkpoint, cfg_options, trust_checkpoint)
         self.lazy = choose_head(self.config, lazy)
+        self.backend, self.precision = choose_backend(backend, self.precision, self.device, self.lazy)
         self.model = build_detector(self.config)
         with explain_errors(self.config):
             self._preprocess = Compose(array_pipeline(self.config))
@@ -82,7 +88,7 @@ class Segmenter:
         load_weights(self.model, weights, self.checkpoint, self.config)
         self.model.to(self.device).eval()
         if self.lazy:
-            optimise(self.model, self.precision)
+            optimise(self.model, self.precision, self.backend)
         self.class_names = find_class_names(weights.meta, self.config, count_classes(self.model))
 
     def __call__(self, images: Sequence[NDArray[np.uint8]]) -> list[Instances]:
@@ -199,7 +205,7 @@ class Segmenter:
         """Everything that the masks depend on besides the image."""
         config = hashlib.sha256(canonical(self.config.to_dict()).encode()).hexdigest()
         weights = {'config': config, 'checkpoint': digest(self.checkpoint)}
-        return {**weights, 'precision': self.precision, 'lazy': self.lazy}
+        return {**weights, 'precision': self.precision, 'lazy': self.lazy, 'backend': self.backend}
 
     def padded_shape(self, inputs: torch.Tensor) -> tuple[int, int]:
         """Height and width that the model's preprocessor pads one image, (3, h, w), to."""

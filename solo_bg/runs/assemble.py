@@ -41,6 +41,7 @@ def make_source(settings: Settings, annotations: Annotations | None) -> Source:
             cfg_options=settings.cfg_options,
             device=settings.device,
             precision=settings.precision,
+            backend=settings.backend,
             stock_head=settings.stock_head,
             trust_checkpoint=settings.trust_checkpoint,
             options=settings.source_options,

@@ -49,7 +49,7 @@ def eliminate_folder(
     Videos: `frames` (1 writes all frames as pictures, n every n-th; None writes videos), `smooth=1`, `crf=18`.
     Data sets: `ann` (path of COCO annotations), `strict=False`, `missed`, `min_recall`, `min_iou`, `segmentation`.
     The run: `resume=False`, `overwrite=False`, `report='full'`, `limit`, `device='auto'`, `precision='auto'`,
-        `batch_size`, `workers`, `threads`, `max_pixels`, `cfg_options` (a list of 'key=value'),
+        `backend='auto'`, `batch_size`, `workers`, `threads`, `max_pixels`, `cfg_options` (a list of 'key=value'),
         `stock_head=False`, `trust_checkpoint=False`, `shard` (a `solo_bg.runs.shards.Shard`),
         `engine='local'`, `ray_address`, `tiles` ('SIZE:OVERLAP').
 

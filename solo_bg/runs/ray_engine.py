@@ -144,8 +144,8 @@ class Actor:
         self.options = assemble.make_options(settings, fill, self.source.device)
         if provenance.describe(settings, self.source, self.options)['key'] != self.run_key:
             raise SetupError(
-                'the machines of Ray would produce other results than this one; set --device, --precision and '
-                '--batch-size, and use the same files on all of them'
+                'the machines of Ray would produce other results than this one; set --device, --precision, '
+                '--backend and --batch-size, and use the same files on all of them'
             )
 
     def __call__(self, batch: dict[str, np.ndarray[Any, Any]]) -> dict[str, list[bytes]]:

@@ -23,6 +23,7 @@ CHOICES = {
     'segmentation': (None, 'rle', 'polygon'),
     'format': FORMATS,
     'precision': ('auto', 'fp32', 'bf16', 'fp16'),
+    'backend': ('auto', 'torch', 'openvino'),
     'engine': ('local', 'ray'),
     'report': ('full', 'light', 'none'),
 }
@@ -92,6 +93,7 @@ class Settings:
     seed: int = 0
     device: str = 'auto'
     precision: str = 'auto'
+    backend: str = 'auto'
     stock_head: bool = False
     batch_size: int | None = None
     workers: int = os.cpu_count() or 1

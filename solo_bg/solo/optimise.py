@@ -9,24 +9,32 @@ from mmcv.cnn import fuse_conv_bn
 from mmdet.models.necks import FPN
 from torch import nn
 
+from solo_bg.solo.compiled import compile_convolutions
 from solo_bg.solo.winograd import replace_convolutions
 
 
-def optimise(model: Any, precision: str) -> None:
+def optimise(model: Any, precision: str, backend: str = 'torch') -> None:
     """Rearrange a lazy SOLO for prediction, in place. Afterwards it can be neither trained nor saved.
 
     Batch norm is folded into the backbone's convolutions. The head's halving of the finest feature map is folded into
     the neck's last convolution. Memory is laid out channels last. In float32 on the CPU, where torch multiplies 3x3
-    convolutions out, `WinogradConv2d` replaces them.
+    convolutions out, `WinogradConv2d` replaces them. With `openvino`, OpenVINO computes the convolutions.
 
     Args:
         model: mmdet's `SOLO` with a lazy head and its weights, on its device.
-        precision: `fp32`, `bf16` or `fp16`.
+        precision: `fp32`, `bf16` or `fp16`; for OpenVINO one of `openvino_precisions`.
+        backend: `torch`, or `openvino` for a model on the CPU.
+
+    Raises:
+        SetupError: OpenVINO cannot be used, see `compile_convolutions`.
     """
     own_kind = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d) and type(layer) is not nn.Conv2d]
     if not set(own_kind) & set(model.backbone.modules()):  # standardised convolutions have no fixed weights
         fuse_conv_bn(model.backbone)
     fold_halving(model)
+    if backend == 'openvino':
+        compile_convolutions(model, precision)
+        return
     model.to(memory_format=torch.channels_last)
     for layer in own_kind:  # mmcv's deformable convolutions view their weights as rows
         layer.weight.data = layer.weight.data.contiguous()

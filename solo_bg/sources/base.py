@@ -48,6 +48,7 @@ class SourceSettings:
         cfg_options: overrides of the config, `KEY=VALUE` each.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         precision: `auto`, `fp32`, `bf16` or `fp16`.
+        backend: `auto`, `torch` or `openvino`.
         stock_head: use mmdet's own SOLO head.
         trust_checkpoint: load a checkpoint that holds more than data.
         options: `--source-options`: name -> text.
@@ -59,6 +60,7 @@ class SourceSettings:
     cfg_options: Sequence[str] = ()
     device: str = 'auto'
     precision: str = 'auto'
+    backend: str = 'auto'
     stock_head: bool = False
     trust_checkpoint: bool = False
     options: Mapping[str, str] = field(default_factory=dict)

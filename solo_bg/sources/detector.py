@@ -37,6 +37,7 @@ class Detector(Source):
             precision=settings.precision,
             lazy=not settings.stock_head,
             trust_checkpoint=settings.trust_checkpoint,
+            backend=settings.backend,
         )
         return cls(segmenter)
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from solo_bg.cli.main import fail, set_up_terminal
+from solo_bg.cli.main import fail, set_up_process
 from solo_bg.cli.serving import Serving, parse
 from solo_bg.errors import SetupError
 
@@ -16,7 +16,7 @@ from solo_bg.errors import SetupError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the server. Returns the exit code: 0 stopped, 1 the device was lost, 2 nothing could start."""
     serving = parse(sys.argv[1:] if argv is None else argv)
-    set_up_terminal()
+    set_up_process()
     try:
         return serve(serving)
     except SetupError as error:
