@@ -14,6 +14,7 @@ python benchmarks/run.py tiles ANNOTATIONS.json IMAGES/     # large images, in t
 python benchmarks/run.py seams                             # the picture docs/tiles.jpg
 python benchmarks/run.py megapixels 100                    # memory of a large image in tiles
 python benchmarks/run.py disk ANNOTATIONS.json IMAGES/      # bytes per pixel of each style, for --dry-run
+python benchmarks/run.py families OUT/                      # train the models that `proposals` compares
 python benchmarks/run.py proposals ANNOTATIONS.json IMAGES/ --models NAME=CONFIG,CHECKPOINT ...  # average recall
 python benchmarks/run.py refine                             # edges against a SOLO image, and on large images
 python benchmarks/run.py sources ANNOTATIONS.json IMAGES/   # all mask sources, and rembg; makes a picture too
@@ -26,6 +27,7 @@ from pathlib import Path
 import backends
 import compose
 import edges
+import families
 import inference
 import large_memory
 import page
@@ -119,6 +121,14 @@ def build_parser() -> argparse.ArgumentParser:
     disk = command(compose.disk)
     disk.add_argument('annotations', type=Path)
     disk.add_argument('images', type=Path)
+
+    trained = command(families.families)
+    trained.add_argument('out', type=Path, help='folder for the scenes, the configs and the checkpoints')
+    trained.add_argument('--seconds', type=float, default=120, help='processor time of each model (default: 120)')
+    trained.add_argument('--scenes', type=int, default=400, help='number of training scenes (default: 400)')
+    trained.add_argument('--test-scenes', type=int, default=30, help='number of test scenes (default: 30)')
+    trained.add_argument('--trunk', default=families.TRUNK, help='ImageNet weights of ResNet-18, a file or a URL')
+    trained.add_argument('--only', nargs='+', choices=families.CONFIGS, metavar='NAME', help='(default: all)')
 
     recall = command(proposals.proposals)
     recall.add_argument('annotations', type=Path)

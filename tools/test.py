@@ -20,13 +20,13 @@ from solo_bg.models.mmcv_ops import quiet_imports
 from solo_bg.models.weights import load_weights
 
 with quiet_imports():
-    from mmdet.evaluation import DumpDetResults
     from mmdet.utils import register_all_modules
 
     import solo_bg.mmdet_plugin.lazy_solo
     import solo_bg.mmdet_plugin.metrics
     import solo_bg.mmdet_plugin.optimise_for_test
     import solo_bg.mmdet_plugin.region_ap  # noqa: F401
+    from solo_bg.mmdet_plugin.rle_results import DumpInstances
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
     config.load_from = None  # the weights are loaded below, as data
     choose_head(config, lazy=True)
     if args.show_dir:
-        hook = {'type': 'DetVisualizationHook', 'draw': True, 'test_out_dir': os.path.abspath(args.show_dir)}
+        hook = {'type': 'ShowInstances', 'draw': True, 'test_out_dir': os.path.abspath(args.show_dir)}
         config.default_hooks.visualization = hook
     if args.proposals:
         measure_recall(config)
@@ -58,7 +58,7 @@ def main() -> None:
     model = runner.model.module if args.launcher == 'pytorch' else runner.model
     load_weights(model, load_checkpoint(args.checkpoint), args.checkpoint, config)
     if args.out:  # a pickle
-        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+        runner.test_evaluator.metrics.append(DumpInstances(out_file_path=args.out))
     metrics = runner.test()
     if is_main_process():
         for name, value in metrics.items():
