@@ -70,7 +70,9 @@ def compile_part(name: str, precision: str, size: tuple[int, int], *parts: nn.Mo
         compiled = Compiled(openvino_network(module, (1, channels, *size), precision), len(wanted))
         found = as_tuple(compiled(x))
         same = all(agree(one, other, TOLERANCE[precision]) for one, other in zip(found, wanted, strict=True))
-    except (RuntimeError, ValueError, TypeError) as error:  # OpenVINO's errors have no common class of their own
+    except SetupError:
+        raise
+    except Exception as error:  # OpenVINO's errors have no common class of their own
         reason = ' '.join(str(error).split())[:300]
         raise SetupError(f'OpenVINO cannot compute the {name} of this model: {reason}; use --backend torch') from error
     if not same:

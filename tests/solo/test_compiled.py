@@ -1,7 +1,9 @@
 """OpenVINO against torch, on the same weights and images, at the bounds of the rearranged convolutions."""
 
+import json
 from types import SimpleNamespace
 
+import cv2
 import pytest
 import torch
 from agreement import assert_agree
@@ -11,6 +13,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from solo_bg import Segmenter, SetupError
+from solo_bg.cli import main as cli
 from solo_bg.models.mmcv_ops import quiet_imports
 from solo_bg.scenes import draw_scene
 from solo_bg.solo import compiled
@@ -136,3 +139,11 @@ def test_a_config_can_name_the_hook():
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     with pytest.raises(SetupError, match='LazySOLOHead'):
         hook.before_test(SimpleNamespace(model=nn.Conv2d(1, 1, 1)))
+
+
+def test_the_command_takes_the_backend(tmp_path):
+    cv2.imwrite(str(tmp_path / 'scene.png'), draw_scene(1, 96, 128)[0])
+    options = ['-o', tmp_path / 'out', '--device', 'cpu', '--backend', 'openvino', '--on-empty', 'black', '--quiet']
+    assert cli.main([*map(str, [CONFIG, CHECKPOINT, tmp_path / 'scene.png', *options])]) == 0
+    model = json.loads((tmp_path / 'out/run.json').read_text())['depends']['source']
+    assert (model['backend'], model['precision'], model['lazy']) == ('openvino', 'fp32', True)
