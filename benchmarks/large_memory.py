@@ -19,7 +19,7 @@ CHILD = """
 import resource, sys
 from pathlib import Path
 from solo_bg import Segmenter, bundled
-from solo_bg.cli import main
+from solo_bg.cli.main import main
 model = Segmenter(bundled.CONFIG, bundled.CHECKPOINT, 'cpu')
 status = dict(line.split(':', 1) for line in Path('/proc/self/status').read_text().splitlines())
 loaded = int(status['VmRSS'].split()[0])

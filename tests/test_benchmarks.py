@@ -37,7 +37,7 @@ def run(*argv):
     return done.stdout
 
 
-@pytest.mark.parametrize('name', ['backends', 'compose', 'inference', 'page', 'refine', *INPUTS])
+@pytest.mark.parametrize('name', ['backends', 'compose', 'inference', 'megapixels', 'page', 'refine', 'seams', *INPUTS])
 def test_each_benchmark_has_a_name(name):
     given = ['x'] * INPUTS.get(name, 0) + ['--models', 'x=x,x'] * (name == 'proposals')
     args = benchmarks.build_parser().parse_args([name, *given])
@@ -159,6 +159,19 @@ def test_the_benchmark_of_tiles(tmp_path):
     make_dataset(tmp_path, 4, 96, 128)
     printed = run('tiles', tmp_path / 'instances.json', tmp_path / 'images', '--grid', 2, '--mosaics', 1)
     assert 'tiles, joined' in printed and 'split at seams' in printed
+
+
+@pytest.mark.slow
+def test_100_megapixels_in_tiles_take_less_than_2_gb_above_the_model():
+    printed = run('megapixels', '100', '--tiles', '2048:256')
+    assert '10000x10000' in printed
+    assert float(printed.split(' MB above')[0].rpartition(' ')[2]) < 2000
+
+
+@pytest.mark.slow
+def test_the_picture_of_seams(tmp_path):
+    run('seams', '--picture', tmp_path / 'a.jpg')
+    assert cv2.imread(str(tmp_path / 'a.jpg')).shape[1] > 1000
 
 
 @pytest.mark.web
