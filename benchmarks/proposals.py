@@ -2,16 +2,18 @@
 
 import argparse
 import json
+import math
+import os
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
-from numpy.typing import NDArray
+from proposal_pictures import draw_embeddings, draw_maps, strip
 from rich.console import Console
 from rich.table import Table
+from sources import put_into
 
 from solo_bg import Instances, Segmenter
 from solo_bg.coco.dataset import Annotations
@@ -20,99 +22,104 @@ from solo_bg.disk.read import read_image
 from solo_bg.disk.write import write_image
 from solo_bg.mmdet_plugin.instance_fcn import InstanceFCN
 from solo_bg.mmdet_plugin.metrics import AREAS, MOST, average_recalls, ground_truth
+from solo_bg.mmdet_plugin.pixel_embeddings import PixelEmbeddings
+from solo_bg.mmdet_plugin.region_ap import RegionAP
 from solo_bg.models.config import choose_config, keep_proposals
 
 COUNTS = (10, 100, 1000)
-SHOWN, HEIGHT = 10, 120  # proposals of each model on the picture, and their height in pixels
-Picture = NDArray[np.uint8]
+NO_MODEL = 'selective-search'
+MARKS = '<!-- made by benchmarks/run.py proposals -->\n', '<!-- end of what it made -->\n'
+Finder = Callable[[Sequence[Any]], list[Instances]]
 
 
 def proposals(args: argparse.Namespace) -> None:
-    """Measure average recall, its AUC by size, and the seconds an image of each model's best 1000 masks."""
+    """Measure average recall, its AUC by size, mAP^r, and the processor seconds an image, of the best 1000 masks."""
     annotations = Annotations.from_file(args.annotations)
     images = annotations.coco['images'][: args.limit]
     coco = ground_truth(annotations)
     rows, strips = {}, []
     for model in args.models:
         name, _, files = model.partition('=')
-        config, _, checkpoint = files.partition(',')
-        segmenter = load(config, checkpoint, args.device)
-        results, seconds = [], 0.0
+        finder = load(files, args.device)
+        precision = RegionAP(str(args.annotations))
+        results, start = [], time.process_time()
         for index, image in enumerate(images):
             pixels = read_image(args.images / image['file_name'])
-            start = time.perf_counter()
-            (found,) = segmenter([pixels])
-            seconds += time.perf_counter() - start
-            scored = zip(encode(found), found.scores.tolist(), strict=True)
-            coded = [{'image_id': image['id'], 'segmentation': code, 'score': score} for code, score in scored]
-            results.append((image['id'], coded[:MOST]))
+            (found,) = finder([pixels])
+            codes = encode(found)[:MOST]
+            scored = zip(codes, found.scores.tolist(), strict=False)
+            results.append((image['id'], [{'image_id': image['id'], 'segmentation': c, 'score': s} for c, s in scored]))
+            kept = {'masks': codes, 'labels': found.labels[:MOST], 'scores': found.scores[:MOST]}
+            precision.process(None, [{'pred_instances': kept, 'img_id': image['id']}])
             if index == args.show:
                 strips.append(strip(name, pixels, found))
-                draw_maps(segmenter, pixels, args.maps)
+        seconds = (time.process_time() - start) / len(images)
         recalls = average_recalls(coco, results)
-        rows[name] = {f'AR@{count}': recalls['all'][count - 1] for count in COUNTS}
-        rows[name] |= {f'AUC{"" if area == "all" else area}': recalls[area].mean() for area in AREAS}
-        rows[name] |= {'seconds': seconds / len(images)}
+        rows[name] = {f'AR@{count}': float(recalls['all'][count - 1]) for count in COUNTS}
+        rows[name] |= {f'AUC {"all" if area == "all" else area}': float(recalls[area].mean()) for area in AREAS}
+        known = files != NO_MODEL and set(finder.class_names) == set(annotations.class_names)
+        for column, value in precision.evaluate(len(images)).items():
+            rows[name][column.removeprefix('region/')] = value if known else math.nan
+        rows[name]['s'] = seconds
+        draw_inside(finder, read_image(args.images / images[args.show]['file_name']), args)
+        print(f'{name}: AR@100 {rows[name]["AR@100"]:.3f}, {seconds:.2f} s an image', flush=True)
     report(rows, args)
     if strips:
-        write_image(args.picture, np.concatenate(strips))
+        write_image(args.picture, np.concatenate(strips), 85)
         print(f'wrote {args.picture}')
+    if args.document:
+        picture = os.path.relpath(args.picture, args.document.parent)
+        lines = [*markdown(rows, len(images), coco), '', f'![The ten best masks of each on one image]({picture})']
+        put_into(args.document, '\n'.join(lines) + '\n', MARKS)
 
 
-def load(config: str, checkpoint: str, device: str) -> Segmenter:
-    """A model that keeps as many masks as are measured. `config` may be `auto`, the one in the checkpoint."""
+def load(files: str, device: str) -> Any:
+    """What finds the instances of images: `selective-search`, or a model, given as `CONFIG,CHECKPOINT`, that keeps as
+    many masks as are measured. CONFIG may be `auto`, the one in the checkpoint."""
+    if files == NO_MODEL:
+        from selective_search import selective_search  # needs scikit-image
+
+        return selective_search
+    config, _, checkpoint = files.partition(',')
     given = choose_config(config, checkpoint, {})
     keep_proposals(given)
     return Segmenter(given, checkpoint, device)
 
 
+def draw_inside(finder: Any, pixels: Any, args: argparse.Namespace) -> None:
+    """Write a picture of what is particular to a model: InstanceFCN's score maps, or the embeddings of pixels."""
+    model = getattr(finder, 'model', None)
+    if isinstance(model, InstanceFCN):
+        draw_maps(finder, pixels, args.maps)
+    elif isinstance(model, PixelEmbeddings):
+        draw_embeddings(finder, pixels, args.embeddings)
+
+
 def report(rows: dict[str, dict[str, float]], args: argparse.Namespace) -> None:
     """Print the table and write it as JSON."""
-    names = list(next(iter(rows.values())))
-    table = Table('model', *names)
+    table = Table('model', *next(iter(rows.values())))
     for model, row in rows.items():
-        table.add_row(model, *(f'{value:.3f}' for value in row.values()))
-    Console().print(table)
+        table.add_row(model, *map(as_text, row.values()))
+    Console(width=150).print(table)
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(rows, indent=1))
     print(f'wrote {args.json}')
 
 
-def strip(name: str, image: Picture, found: Instances) -> Picture:
-    """A model's best masks on one image, side by side: each as it is on the darkened image, its score below."""
-    size = (round(image.shape[1] * HEIGHT / image.shape[0]), HEIGHT)
-    panels = []
-    for number in range(SHOWN):
-        shown = image // 4
-        text = ''
-        if number < len(found):
-            mask = found[number].masks[0].cpu().numpy()
-            shown = np.where(mask[..., None], image, shown)
-            text = f'{float(found.scores[number]):.2f}'
-        panel: Any = cv2.resize(shown, size, interpolation=cv2.INTER_AREA)
-        cv2.putText(panel, text, (4, HEIGHT - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
-        panels.append(panel)
-    row: Picture = np.concatenate(panels, 1)
-    title = np.zeros((18, row.shape[1], 3), np.uint8)
-    cv2.putText(title, name, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
-    return np.concatenate([title, row])
+def as_text(value: float) -> str:
+    return '-' if math.isnan(value) else f'{value:.3f}'
 
 
-def draw_maps(segmenter: Segmenter, image: Picture, path: Path) -> None:
-    """Write InstanceFCN's score maps of one image as a grid, one panel for each part of an instance, at the scale whose
-    best window scores highest. Other models have none."""
-    if not isinstance(segmenter.model, InstanceFCN):
-        return
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    hook = segmenter.model.mask_head.register_forward_hook(lambda *call: seen.append(call[-1]))
-    segmenter([image])
-    hook.remove()
-    maps, _ = max(seen, key=lambda output: float(output[1].max()))
-    values = (maps[0].sigmoid() * 255).byte().cpu().numpy()
-    parts = segmenter.model.mask_head.parts
-    size = (round(values.shape[2] * HEIGHT / values.shape[1]), HEIGHT)
-    panels = [cv2.applyColorMap(cv2.resize(one, size), cv2.COLORMAP_VIRIDIS) for one in values]
-    panels = [cv2.copyMakeBorder(one, 2, 2, 2, 2, cv2.BORDER_CONSTANT) for one in panels]
-    lines = [np.concatenate(panels[row * parts : (row + 1) * parts], 1) for row in range(parts)]
-    write_image(path, np.concatenate(lines))
-    print(f'wrote {path}')
+def markdown(rows: dict[str, dict[str, float]], count: int, coco: Any) -> list[str]:
+    """The table, and what it was measured on."""
+    areas = np.array([one['area'] for one in coco.anns.values() if not one['iscrowd']])
+    small, medium = int((areas < 32**2).sum()), int(((areas >= 32**2) & (areas < 96**2)).sum())
+    names = list(next(iter(rows.values())))
+    return [
+        f'{count} images with {len(areas)} objects: {small} small (S), {medium} medium (M) and',
+        f'{len(areas) - small - medium} large (L) ones by the limits of COCO. "s" is processor seconds an image.',
+        '',
+        f'| | {" | ".join(names)} |',
+        '|---' * (len(names) + 1) + '|',
+        *(f'| {model} | {" | ".join(map(as_text, row.values()))} |' for model, row in rows.items()),
+    ]

@@ -133,12 +133,15 @@ def build_parser() -> argparse.ArgumentParser:
     recall = command(proposals.proposals)
     recall.add_argument('annotations', type=Path)
     recall.add_argument('images', type=Path)
-    recall.add_argument('--models', nargs='+', required=True, metavar='NAME=CONFIG,CHECKPOINT')
+    models = 'CONFIG may be auto; NAME=selective-search is a row without a model'
+    recall.add_argument('--models', nargs='+', required=True, metavar='NAME=CONFIG,CHECKPOINT', help=models)
     recall.add_argument('--limit', type=int, help='images (default: all)')
     recall.add_argument('--show', type=int, default=0, metavar='N', help='number of the image on the pictures')
     recall.add_argument('--json', type=Path, default=Path('out/bench/proposals.json'))
     recall.add_argument('--picture', type=Path, default=Path('out/bench/proposals.png'))
     recall.add_argument('--maps', type=Path, default=Path('out/bench/score_maps.png'), help="InstanceFCN's score maps")
+    recall.add_argument('--embeddings', type=Path, default=Path('out/bench/embeddings.png'), help='pixel embeddings')
+    recall.add_argument('--document', type=Path, help='put the table into this file, such as docs/proposals.md')
 
     compared = command(sources.sources)
     compared.add_argument('annotations', type=Path, help='a COCO data set')

@@ -222,10 +222,10 @@ def fit(picture: np.ndarray, width: int) -> np.ndarray:
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
 
-def put_into(document: Path, text: str) -> None:
+def put_into(document: Path, text: str, marks: tuple[str, str] = MARKS) -> None:
     """Replace what stands between the two marks of a document."""
-    before, first, rest = document.read_text().partition(MARKS[0])
-    _, last, after = rest.partition(MARKS[1])
+    before, first, rest = document.read_text().partition(marks[0])
+    _, last, after = rest.partition(marks[1])
     if not first or not last:
-        raise SystemExit(f'{document} lacks the lines {MARKS[0].strip()} and {MARKS[1].strip()}')
+        raise SystemExit(f'{document} lacks the lines {marks[0].strip()} and {marks[1].strip()}')
     document.write_text(before + first + text + last + after)

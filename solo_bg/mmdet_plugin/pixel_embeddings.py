@@ -30,7 +30,7 @@ from solo_bg.mmdet_plugin.embedding_loss import (
     seed_labels,
 )
 from solo_bg.mmdet_plugin.proposals import as_result
-from solo_bg.mmdet_plugin.seeds import choose_seeds, distinct, similarity_maps
+from solo_bg.mmdet_plugin.seeds import choose_seeds, distinct, signed, similarity_maps
 from solo_bg.solo.to_image import ToImage
 
 CELL = 4  # pixels of the input for each of `ToImage`'s canvas
@@ -41,7 +41,7 @@ class Seeds(NamedTuple):
 
     Attributes:
         positions: int64 (n,), in the flattened feature map.
-        soft: float32 (n, h, w), the similarity to the seed minus its threshold; the mask is where this is at least 0.
+        soft: float32 (n, h, w), `signed` of the similarity to the seed; the mask is where this is at least 0.
         labels: int64 (n,).
         scores: float32 (n,), in 0..1.
     """
@@ -203,7 +203,7 @@ class EmbeddingHead(BaseModule):
         chosen = chosen[order]
         levels = embedding.new_tensor(self.thresholds)[best.flatten()[chosen] // self.num_classes]
         positions = chosen // columns * width + chosen % columns
-        soft = similarity_maps(embedding, positions) - levels[:, None, None]
+        soft = signed(similarity_maps(embedding, positions), levels[:, None, None])
         keep = distinct(soft[:, :rows, :columns] >= 0, cfg.iou_thr)
         labels = best.flatten()[chosen] % self.num_classes
         return Seeds(positions[keep], soft[keep], labels[keep], found[keep])

@@ -39,9 +39,7 @@ def with_bytes(code: dict[str, Any]) -> dict[str, Any]:
 class ShowInstances(DetVisualizationHook):
     """mmdet's `DetVisualizationHook`, which draws dense masks. RLEs are decoded for it, those that it draws only."""
 
-    def after_test_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any, outputs: Sequence[DetDataSample]
-    ) -> None:
+    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any, outputs: Sequence[DetDataSample]) -> None:
         dense = [with_dense_masks(sample, self.score_thr) for sample in outputs]
         super().after_test_iter(runner, batch_idx, data_batch, dense)
 

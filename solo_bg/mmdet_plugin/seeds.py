@@ -44,6 +44,16 @@ def similarity_maps(embedding: Tensor, positions: Tensor) -> Tensor:
     return torch.stack(maps).view(-1, *embedding.shape[-2:]) if maps else embedding.new_zeros(0, *embedding.shape[-2:])
 
 
+def signed(alike: Tensor, threshold: Tensor) -> Tensor:
+    """Similarities, in 0..1, on a scale from -1 (no similarity) over 0 (the threshold) to 1 (equal).
+
+    Enlarged bilinearly, such a map crosses 0 half-way between a pixel inside and one outside an instance. The
+    similarity itself would cross a high threshold closer to the inner pixel and so shrink all masks.
+    """
+    above = alike - threshold
+    return torch.where(above >= 0, above / (1 - threshold), above / threshold)
+
+
 def distinct(masks: Tensor, iou_thr: float) -> Tensor:
     """NMS of masks, bool (n, h, w), best first: the indices of those that stay, int64 (k,). A mask is left out if its
     IoU with one that stays is greater than `iou_thr`."""

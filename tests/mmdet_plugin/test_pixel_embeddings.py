@@ -17,7 +17,7 @@ from solo_bg.mmdet_plugin.embedding_loss import (
     similarity,
 )
 from solo_bg.mmdet_plugin.pixel_embeddings import EmbeddingHead
-from solo_bg.mmdet_plugin.seeds import choose_seeds, distinct
+from solo_bg.mmdet_plugin.seeds import choose_seeds, distinct, signed
 
 THRESHOLDS = (0.25, 0.5, 0.75, 0.9)
 NOTHING = np.zeros((0, 64, 96), bool)
@@ -184,7 +184,16 @@ def test_seeds_masks_classes_and_scores_are_those_of_a_slow_reference():
         assert label == own and score == pytest.approx(of_pixel[position], rel=1e-5)
         for row, column in itertools.product(range(8), range(8)):
             value = alike(embedding[:, y, x].numpy(), embedding[:, row, column].numpy()) - THRESHOLDS[level]
-            assert soft[row][column] == pytest.approx(value, abs=1e-5)
+            value /= 1 - THRESHOLDS[level] if value >= 0 else THRESHOLDS[level]
+            assert soft[row][column] == pytest.approx(value, abs=1e-4)
+
+
+@pytest.mark.parametrize('threshold', THRESHOLDS)
+def test_an_enlarged_mask_ends_half_way_between_pixels_whatever_the_threshold(threshold):
+    alike_to_seed = torch.tensor([[1.0, 1.0, 1.0, 0.0, 0.0, 0.0]])
+    soft = signed(alike_to_seed, torch.tensor(threshold))
+    enlarged = torch.nn.functional.interpolate(soft[None], 24, mode='linear', align_corners=False)[0, 0]
+    assert (enlarged >= 0).tolist() == [True] * 12 + [False] * 12
 
 
 def test_masks_reach_the_image():
