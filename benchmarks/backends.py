@@ -30,6 +30,7 @@ from rich.table import Table
 from torch import nn
 
 from solo_bg import Segmenter
+from solo_bg.disk.read import read_image
 from solo_bg.scenes import draw_scene
 from solo_bg.solo import compiled
 
@@ -64,7 +65,7 @@ def serve(pipe: Connection, config: str, weights: str, image: str, way: str) -> 
     given = 'torch' if backend == 'torch' else 'openvino'
     segmenter = Segmenter(config, weights, 'cpu', precision=precision, backend=given)
     pipe.send(time.process_time() - start)
-    prepared = [segmenter.prepare(cv2.imread(image))]
+    prepared = [segmenter.prepare(read_image(Path(image)))]
     while pipe.recv():
         wall, cpu = time.perf_counter(), time.process_time()
         found = segmenter.segment(prepared)[0]
@@ -75,7 +76,8 @@ def onnx_network(module: nn.Module, shape: Sequence[int], precision: str) -> com
     """As `compiled.openvino_network`, for onnxruntime."""
     import onnxruntime
 
-    file, axes = io.BytesIO(), {0: 'batch', 2: 'height', 3: 'width'}
+    file: Any = io.BytesIO()
+    axes = {0: 'batch', 2: 'height', 3: 'width'}
     example = torch.zeros(*shape)
     with torch.no_grad():
         count = len(compiled.as_tuple(module(example)))

@@ -108,7 +108,7 @@ def selective_search(images: list[Any]) -> list[Instances]:
 def search_one(image: NDArray[np.uint8], rng: np.random.Generator) -> Instances:
     masks, ranks = [], []
     for space in SPACES:
-        converted = cv2.cvtColor(image, space)
+        converted: Any = cv2.cvtColor(image, space)
         for scale in SCALES:
             labels = felzenszwalb(converted, scale=scale, sigma=0.8, min_size=scale)
             for rank, parts in enumerate(reversed(hierarchy(converted, labels)), 1):

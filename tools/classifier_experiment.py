@@ -96,13 +96,12 @@ class Classifier(nn.Module):
         self.backbone = ResNet(18, out_indices=(3,), frozen_stages=2, norm_eval=True, init_cfg=init)
         self.backbone.init_weights()
         self.linear = nn.Linear(512, len(SUPERCATEGORIES))
-        self.register_buffer('mean', torch.tensor(MEAN)[:, None, None])
-        self.register_buffer('std', torch.tensor(STD)[:, None, None])
 
     def forward(self, crops: Tensor) -> Tensor:
         """Return the logits (N, 12) of crops, uint8 (N, h, w, 3), BGR."""
+        mean, std = (crops.new_tensor(values, dtype=torch.float32)[:, None, None] for values in (MEAN, STD))
         rgb = crops.flip(-1).permute(0, 3, 1, 2).float()
-        return self.linear(self.backbone((rgb - self.mean) / self.std)[0].mean((2, 3)))
+        return self.linear(self.backbone((rgb - mean) / std)[0].mean((2, 3)))
 
 
 def train(crops: Crops, versions: tuple[str, ...], seed: int, args: argparse.Namespace) -> Classifier:

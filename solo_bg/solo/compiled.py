@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
 
 from solo_bg.errors import SetupError
 
@@ -119,7 +120,7 @@ def openvino_network(module: nn.Module, shape: Sequence[int], precision: str) ->
 
     frontend = FrontEndManager().load_by_framework('pytorch')
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter('ignore', torch.jit.TracerWarning)  # `compile_part` finds what the trace gets wrong
+        warnings.simplefilter('ignore', TracerWarning)  # `compile_part` finds what the trace gets wrong
         decoder = TorchScriptPythonDecoder(module, example_input=(torch.zeros(shape),))  # must outlive the conversion
         converted = frontend.convert(frontend.load(decoder))
     converted.reshape(openvino.PartialShape([-1, shape[1], -1, -1]))
