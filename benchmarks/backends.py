@@ -1,7 +1,7 @@
 """`run.py backends`: the same SOLO with its convolutions in torch, OpenVINO and onnxruntime.
 
 Each way has a process of its own; they take turns, first with the machine as it is, then beside a busy process. Idle
-OpenMP threads sleep, as in the command (`OMP_WAIT_POLICY=PASSIVE`), except in the way `spinning`.
+OpenMP threads soon sleep, as in the command (`GOMP_SPINCOUNT=100`), except in the way `spinning`.
 """
 
 import argparse
@@ -117,16 +117,15 @@ def busy(context: Any, wanted: bool) -> Iterator[None]:
 
 @contextmanager
 def idle_threads(spin_a_while: bool) -> Iterator[None]:
-    """Set how idle OpenMP threads wait in a process that is started inside; OpenMP reads it when torch is loaded."""
-    before = os.environ.pop('OMP_WAIT_POLICY', None)
+    """Set how long idle OpenMP threads spin in processes started inside; OpenMP reads it when torch is loaded."""
+    before = {name: os.environ.pop(name, None) for name in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT')}
     if not spin_a_while:
-        os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
+        os.environ['GOMP_SPINCOUNT'] = '100'
     try:
         yield
     finally:
-        os.environ.pop('OMP_WAIT_POLICY', None)
-        if before is not None:
-            os.environ['OMP_WAIT_POLICY'] = before
+        os.environ.pop('GOMP_SPINCOUNT', None)
+        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 def start_ways(context: Any, names: Sequence[str], files: tuple[str, str, str]) -> list[Way]:

@@ -85,10 +85,11 @@ def fail(error: SetupError) -> int:
 def set_up_process() -> None:
     """Make any file name printable, show the package's warnings, and hide warnings of libraries about bad images.
 
-    OpenMP reads its variable when torch is imported, so this comes first. By default its idle threads spin for a while;
-    beside other busy processes they take the time of the threads that they wait for.
+    OpenMP reads its variables when torch is imported, so this comes first. By default its idle threads spin for long;
+    beside other busy processes they take the time of the threads that they wait for. docs/backends.md has figures.
     """
-    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+    if 'OMP_WAIT_POLICY' not in os.environ:
+        os.environ.setdefault('GOMP_SPINCOUNT', '100')  # of GNU's OpenMP, which torch uses on Linux
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')  # file names may contain any bytes

@@ -85,10 +85,13 @@ def test_the_command_says_what_to_install(monkeypatch, capsys, tmp_path):
     assert '--backend openvino needs OpenVINO' in line and 'pip install "solo_bg[openvino]"' in line
 
 
-def test_idle_threads_sleep_unless_the_user_says_otherwise(monkeypatch):
-    for given, expected in (({}, 'PASSIVE'), ({'OMP_WAIT_POLICY': 'ACTIVE'}, 'ACTIVE')):
-        monkeypatch.delenv('OMP_WAIT_POLICY', raising=False)
+def test_idle_threads_sleep_soon_unless_the_user_says_otherwise(monkeypatch):
+    own, other = 'GOMP_SPINCOUNT', 'OMP_WAIT_POLICY'
+    for given, expected in (({}, '100'), ({own: '7'}, '7'), ({other: 'ACTIVE'}, None)):
+        monkeypatch.setenv(own, '')
+        monkeypatch.delenv(own)
+        monkeypatch.delenv(other, raising=False)
         for name, value in given.items():
             monkeypatch.setenv(name, value)
         cli.set_up_process()
-        assert cli.os.environ['OMP_WAIT_POLICY'] == expected
+        assert cli.os.environ.get(own) == expected
