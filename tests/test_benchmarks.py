@@ -110,7 +110,7 @@ def test_the_benchmark_of_proposals(tmp_path):
     rows = json.loads(files['a.json'].read_text())
     assert list(rows) == list(SMALL)
     for row in rows.values():
-        assert 0 <= row['AR@10'] <= row['AR@100'] <= row['AR@1000'] <= 1 and row['seconds'] > 0
+        assert 0 <= row['AR@10'] <= row['AR@100'] <= row['AR@1000'] <= 1 and row['s'] > 0
     assert cv2.imread(str(files['a.png'])).shape == (2 * 138, 10 * 160, 3)
     assert cv2.imread(str(files['maps.png'])).std() > 0
 

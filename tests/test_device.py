@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from agreement import assert_agree
 from coco_data import make_dataset
 from conftest import CHECKPOINT, CLASSES, CONFIG
 from pretended import OnDevice, pretended_device
@@ -258,8 +259,7 @@ def test_segmenter(scene, device, lazy, segmenter):
     assert len(found) and len(again)
     assert not lazy or device.waits.total() <= 40  # of two images
     expected = segmenter([scene])[0]
-    assert found.names == expected.names and torch.equal(found.masks.cpu(), expected.masks)
-    torch.testing.assert_close(found.scores.cpu(), expected.scores)
+    assert_agree(found.to('cpu'), expected)
 
 
 class Bright(Source):

@@ -197,10 +197,12 @@ def test_other_numbers_of_stages_are_refused():
 def test_it_overfits_four_scenes():
     widths = {'backbone.base_channels': 16, 'neck.in_channels': [64], 'neck.out_channels': 32}
     widths |= {'rpn_head.in_channels': 32, 'roi_head.in_channels': 32, 'roi_head.mask_channels': 64}
+    widths |= {'rpn_head.feat_channels': 128}  # of 16, no RPN learns boxes for six anchors
     # few anchors fit an object in so small images: with mmdet's weights the boxes would learn last
-    cfg = {'train_cfg.rpn.sampler.num': 32, 'test_cfg.rpn.max_per_img': 50, 'rpn_head.loss_bbox.loss_weight': 5.0}
+    cfg = {'train_cfg.rpn.sampler.num': 64, 'test_cfg.rpn.max_per_img': 50, 'rpn_head.loss_bbox.loss_weight': 5.0}
+    cfg |= {'rpn_head.anchor_generator.scales': [3, 6]}
     options = {f'model.{name}': value for name, value in {**widths, **cfg}.items()}
-    model, images, masks, labels = overfit('mnc_r18', 400, 3e-3, **options)
+    model, images, masks, labels = overfit('mnc_r18', 500, 2e-3, **options)
     ious = [
         one for of_image in zip(found_in(model, images), masks, labels, strict=True) for one in best_ious(*of_image)
     ]

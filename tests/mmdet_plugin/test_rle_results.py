@@ -80,6 +80,7 @@ def test_the_picture_is_that_of_dense_masks(scene, tmp_path, count):
         hook = ShowInstances(draw=True, test_out_dir=str(tmp_path / f'{as_codes}'))
         hook._visualizer = visualizer
         sample = sample_of(masks[:count], tmp_path / 'scene.png', as_codes)
+        np.random.seed(0)  # mmdet changes its colours a little at random
         hook.after_test_iter(Runner(tmp_path), 0, None, [sample])
         assert isinstance(sample.pred_instances.masks, list) == as_codes  # metrics that follow read them
         pictures.append(cv2.imread(str(tmp_path / f'{as_codes}/scene.png')))
