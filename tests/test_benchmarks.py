@@ -111,7 +111,7 @@ def test_the_benchmark_of_proposals(tmp_path):
     assert list(rows) == list(SMALL)
     for row in rows.values():
         assert 0 <= row['AR@10'] <= row['AR@100'] <= row['AR@1000'] <= 1 and row['s'] > 0
-    assert cv2.imread(str(files['a.png'])).shape == (2 * 138, 10 * 160, 3)
+    assert cv2.imread(str(files['a.png'])).shape == (2 * 106, 10 * 117, 3)
     assert cv2.imread(str(files['maps.png'])).std() > 0
 
 
