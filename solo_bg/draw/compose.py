@@ -14,6 +14,8 @@ from torch import Tensor
 from solo_bg.core.instances import Instances
 from solo_bg.core.transfer import upload
 
+BAND = 1024  # rows that are coloured at once: the steps between take more memory than the pixels
+
 AnyImage = TypeVar('AnyImage', NDArray[np.uint8], Tensor)
 
 
@@ -49,13 +51,16 @@ def colourise(image: Tensor, instances: Instances) -> Tensor:
     """The picture of `show_result_ins` without the names, uint8 (H, W, 3): instances half colour, half image, rounded
     down; the first instance on top; the background 0."""
     check_image(image, instances.size)
-    owner = instances.owner_map
     chosen = colours(len(instances)) if instances.tracks is None else colours_of(instances.tracks)
     palette = upload(torch.cat([torch.zeros(1, 3, dtype=torch.uint8), chosen]), image.device)
-    paint = palette.index_select(0, (owner + 1).int().flatten()).view_as(image)
-    common = image & paint
-    paint.bitwise_xor_(image).bitwise_right_shift_(1).add_(common)  # (image + paint) // 2 within eight bits, in place
-    return paint.mul_(instances.union[..., None])
+    bands = [part.split(BAND) for part in (image, instances.owner_map)]
+    picture = torch.empty_like(image)
+    for place, pixels, owner in zip(picture.split(BAND), *bands, strict=True):
+        paint = palette.index_select(0, (owner + 1).int().flatten()).view_as(pixels)
+        common = pixels & paint
+        paint.bitwise_xor_(pixels).bitwise_right_shift_(1).add_(common)  # (pixels + paint) // 2 within eight bits
+        torch.mul(paint, (owner >= 0)[..., None], out=place)
+    return picture
 
 
 @functools.lru_cache(maxsize=8)

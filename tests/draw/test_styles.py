@@ -44,6 +44,14 @@ def test_golden(style, golden):
     np.testing.assert_array_equal(image, before)
 
 
+def test_the_overlay_is_the_same_in_bands_of_any_height(golden, monkeypatch):
+    image, instances = golden
+    for band in (1, 3, 8):
+        monkeypatch.setattr('solo_bg.draw.compose.BAND', band)
+        picture = load_style('overlay')(torch.from_numpy(image), instances).numpy()
+        np.testing.assert_array_equal(picture, expected('overlay', image))
+
+
 @pytest.mark.parametrize('style', STYLES)
 def test_without_instances(style, golden):
     image, _ = golden
