@@ -92,16 +92,17 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 def families(args: argparse.Namespace) -> None:
-    """Draw scenes, and train each model on them for the same processor time, one after the other."""
-    for part, count in (('train', args.scenes), ('test', args.test_scenes)):
-        draw(args.out, part, count)
+    """Train each model for the same processor time, one after the other, on the given images or on drawn scenes."""
+    if args.data is None:
+        for part, count in (('train', args.scenes), ('test', args.test_scenes)):
+            draw(args.out, part, count)
     register_all_modules(init_default_scope=False)
     for plugin in PLUGINS:
         importlib.import_module(plugin)
     torch.set_num_threads(1)
     for name in args.only or CONFIGS:
         print(f'training {name}', flush=True)
-        config = config_of(name, args.out.resolve(), args.trunk, args.seconds)
+        config = config_of(name, (args.data or args.out).resolve(), args.trunk, args.seconds)
         config.work_dir = str(args.out / name.replace(' ', '_'))
         config.experiment_name = name
         config.log_level = 'WARNING'

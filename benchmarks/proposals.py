@@ -36,6 +36,7 @@ def proposals(args: argparse.Namespace) -> None:
     annotations = Annotations.from_file(args.annotations)
     images = annotations.coco['images'][: args.limit]
     coco = ground_truth(annotations)
+    sizes = count_by_size(coco)
     rows, strips = {}, []
     for model in args.models:
         name, _, files = model.partition('=')
@@ -55,7 +56,7 @@ def proposals(args: argparse.Namespace) -> None:
         seconds = (time.process_time() - start) / len(images)
         recalls = average_recalls(coco, results)
         rows[name] = {f'AR@{count}': float(recalls['all'][count - 1]) for count in COUNTS}
-        rows[name] |= {f'AUC {"all" if area == "all" else area}': float(recalls[area].mean()) for area in AREAS}
+        rows[name] |= {f'AUC {area}': float(recalls[area].mean()) if sizes[area] else math.nan for area in AREAS}
         known = files != NO_MODEL and set(finder.class_names) == set(annotations.class_names)
         for column, value in precision.evaluate(len(images)).items():
             rows[name][column.removeprefix('region/')] = value if known else math.nan
@@ -109,14 +110,19 @@ def as_text(value: float) -> str:
     return '-' if math.isnan(value) else f'{value:.3f}'
 
 
+def count_by_size(coco: Any) -> dict[str, int]:
+    """How many objects there are of each size, and in all; crowds do not count."""
+    areas = np.array([one['area'] for one in coco.anns.values() if not one['iscrowd']])
+    small, large = int((areas < 32**2).sum()), int((areas >= 96**2).sum())
+    return {'all': len(areas), 'S': small, 'M': len(areas) - small - large, 'L': large}
+
+
 def markdown(rows: dict[str, dict[str, float]], count: int, coco: Any) -> list[str]:
     """The table, and what it was measured on."""
-    areas = np.array([one['area'] for one in coco.anns.values() if not one['iscrowd']])
-    small, medium = int((areas < 32**2).sum()), int(((areas >= 32**2) & (areas < 96**2)).sum())
-    names = list(next(iter(rows.values())))
+    sizes, names = count_by_size(coco), list(next(iter(rows.values())))
     return [
-        f'{count} images with {len(areas)} objects: {small} small (S), {medium} medium (M) and',
-        f'{len(areas) - small - medium} large (L) ones by the limits of COCO. "s" is processor seconds an image.',
+        f'{count} images with {sizes["all"]} objects: {sizes["S"]} small (S), {sizes["M"]} medium (M) and {sizes["L"]}',
+        'large (L) ones by the limits of COCO. "s" is processor seconds an image.',
         '',
         f'| | {" | ".join(names)} |',
         '|---' * (len(names) + 1) + '|',

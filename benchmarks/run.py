@@ -127,6 +127,8 @@ def build_parser() -> argparse.ArgumentParser:
     trained.add_argument('--seconds', type=float, default=120, help='processor time of each model (default: 120)')
     trained.add_argument('--scenes', type=int, default=400, help='number of training scenes (default: 400)')
     trained.add_argument('--test-scenes', type=int, default=30, help='number of test scenes (default: 30)')
+    data = 'a folder with train/, train.json, test/ and test.json, one class (default: draw scenes into OUT)'
+    trained.add_argument('--data', type=Path, help=data)
     trained.add_argument('--trunk', default=families.TRUNK, help='ImageNet weights of ResNet-18, a file or a URL')
     trained.add_argument('--only', nargs='+', choices=families.CONFIGS, metavar='NAME', help='(default: all)')
 

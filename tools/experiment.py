@@ -1,7 +1,7 @@
 """Train and test the arms of an experiment with several seeds; write a table and a plot of the training losses.
 
     python tools/experiment.py configs/experiments/original.py configs/experiments/online.py \\
-        --data data/experiment/scenes --seeds 3
+        --data data/experiment/photos --seeds 3
 
 Every other config is compared with the first one, seed by seed. The same command, started again after an interruption,
 continues where it stopped: finished trainings and tests are not repeated.
@@ -18,7 +18,14 @@ from pathlib import Path
 from typing import Any
 
 TESTS = {'original': 'test/', 'eliminated by gt': 'test_gt/eliminated/', 'by the model': 'test_model/eliminated/'}
-METRICS = {'AP': 'coco/segm_mAP', 'AP50': 'coco/segm_mAP_50', 'IoU of the union': 'foreground/iou'}
+METRICS = {
+    'mask AP': 'coco/segm_mAP',
+    'mask AP50': 'coco/segm_mAP_50',
+    'box AP': 'coco/bbox_mAP',
+    'box AP50': 'coco/bbox_mAP_50',
+    'IoU of the union': 'foreground/iou',
+}
+EMPTY = 'The testing results of the whole dataset is empty'  # what mmdet says where a model finds nothing in any image
 TOOLS = Path(__file__).resolve().parent
 
 Results = dict[str, dict[str, float]]  # test set -> metric -> value
@@ -48,6 +55,8 @@ def run_arm(config: Path, seed: int, data: Path, work_dir: Path, jobs: int, amp:
             'test.py', [config, checkpoint, '--work-dir', work_dir / 'test', '--cfg-options', *override], environment
         )
         values = dict(line.split(': ') for line in printed.splitlines() if line.count(': ') == 1)
+        if EMPTY in printed:  # mmdet measures no AP then
+            values |= {key: '0' for key in METRICS.values() if key not in values}
         if missing := [key for key in METRICS.values() if key not in values]:
             raise SystemExit(f'{config} does not measure {", ".join(missing)}; add it to its test_evaluator')
         found[name] = {metric: max(0.0, float(values[key])) for metric, key in METRICS.items()}
@@ -112,8 +121,8 @@ def draw_curves(work_dirs: dict[str, list[Path]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('configs', nargs='+', type=Path, help='one config for each arm; the first is the baseline')
-    data = 'a folder of tools/prepare_experiment.py (default: data/experiment/scenes)'
-    parser.add_argument('--data', type=Path, default=Path('data/experiment/scenes'), help=data)
+    data = 'a folder of tools/prepare_experiment.py (default: data/experiment/photos)'
+    parser.add_argument('--data', type=Path, default=Path('data/experiment/photos'), help=data)
     parser.add_argument('--seeds', type=int, default=3, help='number of seeds (default: 3)')
     work_dir = 'folder of logs, checkpoints and results (default: work_dirs/experiments)'
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/experiments'), help=work_dir)

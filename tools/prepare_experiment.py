@@ -1,6 +1,7 @@
 """Make the data for tools/experiment.py from photographs and from drawn scenes.
 
-    python tools/prepare_experiment.py instances_train2017.json train2017/ data/experiment
+    python tools/prepare_experiment.py data/experiment --classes person animal vehicle \\
+        --photos coco-mini/annotations/instances_train2017.json coco-mini/train2017 5
 
 It writes OUT/photos and OUT/scenes. Each holds:
 
@@ -17,7 +18,7 @@ import argparse
 from pathlib import Path
 
 import cv2
-from prepare_tiny import encode, shrink, write_coco
+from prepare_tiny import CLASSES, SUPERCATEGORIES, class_ids, encode, shrink, write_coco
 from pycocotools.coco import COCO
 
 from solo_bg import bundled
@@ -28,28 +29,36 @@ SEEDS = {'train': 3_000_000, 'test': 4_000_000}
 GROUNDS = {'train': ('clouds', 'slope'), 'test': ('stripes', 'checks', 'spots')}
 
 
-def split_photos(ann_file: Path, images: Path, out: Path, test_every: int = 5) -> None:
-    """Shrink the photographs and keep every `test_every`-th one, by image id, for testing.
+def split_photos(sources: list[tuple[Path, Path, int]], classes: list[str], out: Path) -> None:
+    """Shrink the photographs that show one of `classes`; of each source every N-th one, by image id, is for testing.
 
-    This is the split of tools/prepare_tiny.py, so the bundled model was not trained on the test photographs.
+    That is how tools/prepare_tiny.py splits them, so the bundled model was not trained on the test photographs.
+    `classes` are supercategories of COCO.
     """
-    coco = COCO(str(ann_file))
     parts: dict[str, tuple[list[dict], list[dict]]] = {'train': ([], []), 'test': ([], [])}
-    for position, image_id in enumerate(sorted(coco.imgs)):
-        part, image, found = 'train' if position % test_every else 'test', coco.imgs[image_id], coco.imgToAnns[image_id]
-        name = Path(image['file_name']).with_suffix('.png').name
-        (out / part).mkdir(parents=True, exist_ok=True)
-        masks = [coco.annToMask(one) for one in found]
-        size = shrink(images / image['file_name'], out / part / name, masks)
-        masks = [cv2.resize(mask, size, interpolation=cv2.INTER_AREA) for mask in masks]
-        parts[part][0].append({'id': image_id, 'file_name': name, 'width': size[0], 'height': size[1]})
-        parts[part][1].extend(
-            {'image_id': image_id, 'category_id': 1, 'iscrowd': one.get('iscrowd', 0), **encode(mask)}
-            for one, mask in zip(found, masks, strict=True)
-            if mask.any()
-        )
-    for name, (chosen, annotations) in parts.items():
-        write_coco(out / f'{name}.json', chosen, annotations)
+    for ann_file, folder, test_every in sources:
+        coco = COCO(str(ann_file))
+        numbers = [CLASSES.index(name) + 1 for name in classes]
+        wanted = {category for category, number in class_ids(coco).items() if number in numbers}
+        for position, image_id in enumerate(sorted(coco.imgs)):
+            found = [one for one in coco.imgToAnns[image_id] if one['category_id'] in wanted]
+            if not found:
+                continue
+            part = 'train' if position % test_every else 'test'
+            images, annotations = parts[part]
+            number, source = len(images) + 1, coco.imgs[image_id]['file_name']
+            masks = [coco.annToMask(one) for one in found]
+            (out / part).mkdir(parents=True, exist_ok=True)
+            size = shrink(folder / source, out / part / f'{number}.png', masks)
+            masks = [cv2.resize(mask, size, interpolation=cv2.INTER_AREA) for mask in masks]
+            images.append({'id': number, 'file_name': f'{number}.png', 'width': size[0], 'height': size[1]})
+            annotations.extend(
+                {'image_id': number, 'category_id': 1, 'iscrowd': one.get('iscrowd', 0), **encode(mask)}
+                for one, mask in zip(found, masks, strict=True)
+                if mask.any()
+            )
+    for name, (images, annotations) in parts.items():
+        write_coco(out / f'{name}.json', images, annotations, ['object'])
 
 
 def draw_scenes(out: Path, part: str, count: int) -> None:
@@ -62,11 +71,11 @@ def draw_scenes(out: Path, part: str, count: int) -> None:
         cv2.imwrite(str(out / part / f'{seed}.png'), image)
         images.append({'id': seed, 'file_name': f'{seed}.png', 'height': height, 'width': width})
         annotations += [{'image_id': seed, 'category_id': 1, 'iscrowd': 0, **encode(mask)} for mask in masks]
-    write_coco(out / f'{part}.json', images, annotations)
+    write_coco(out / f'{part}.json', images, annotations, ['object'])
 
 
-def eliminate(data: Path) -> None:
-    """Write the versions without background, with the command `eliminate_bg`."""
+def eliminate(data: Path, classes: list[str]) -> None:
+    """Write the versions without background, with the command `eliminate_bg`. The bundled model keeps `classes`."""
     common = ['--styles', 'eliminated', '--on-empty', 'black', '--quiet']
     by_labels = {
         'train_zero': ['train', '--fill', 'zero'],
@@ -76,23 +85,31 @@ def eliminate(data: Path) -> None:
     for name, (part, *options) in by_labels.items():
         ann = ['--source', 'gt', '--ann', str(data / f'{part}.json')]
         assert cli.main([str(data / part), *ann, '-o', str(data / name), *common, *options]) == 0
-    model = [str(bundled.CONFIG), str(bundled.CHECKPOINT)]
+    model = [str(bundled.CONFIG), str(bundled.CHECKPOINT), *(['--classes', ','.join(classes)] if classes else [])]
     assert cli.main([*model, str(data / 'test'), '-o', str(data / 'test_model'), *common]) == 0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('annotations', type=Path, help='COCO annotations of the photographs')
-    parser.add_argument('images', type=Path, help='folder of the photographs')
     parser.add_argument('out', type=Path, help='folder to write to')
+    parser.add_argument(
+        '--photos', nargs=3, action='append', default=[], metavar=('JSON', 'IMAGES', 'N'),
+        help='COCO annotations and folder of photographs, of which every N-th is for testing; may be repeated',
+    )  # fmt: skip
+    classes = 'supercategories of COCO that are kept, as one class (default: person animal vehicle)'
+    chosen = ['person', 'animal', 'vehicle']
+    parser.add_argument('--classes', nargs='+', choices=SUPERCATEGORIES, default=chosen, help=classes)
     parser.add_argument('--scenes', type=int, default=400, help='number of drawn training scenes (default: 400)')
     parser.add_argument('--test-scenes', type=int, default=60, help='number of drawn test scenes (default: 60)')
     args = parser.parse_args()
-    split_photos(args.annotations, args.images, args.out / 'photos')
-    draw_scenes(args.out / 'scenes', 'train', args.scenes)
-    draw_scenes(args.out / 'scenes', 'test', args.test_scenes)
-    for data in ('photos', 'scenes'):
-        eliminate(args.out / data)
+    photos = [(Path(ann_file), Path(images), int(test_every)) for ann_file, images, test_every in args.photos]
+    if photos:
+        split_photos(photos, args.classes, args.out / 'photos')
+        eliminate(args.out / 'photos', args.classes)
+    if args.scenes:
+        draw_scenes(args.out / 'scenes', 'train', args.scenes)
+        draw_scenes(args.out / 'scenes', 'test', args.test_scenes)
+        eliminate(args.out / 'scenes', [])
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ of each is annotated as a crowd, which the loss ignores. Training photographs ar
 
 import argparse
 import json
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -118,9 +119,9 @@ def draw_scenes(folder: Path, name: str, seeds: range) -> None:
     write_coco(folder / f'{name}.json', [image for image, _ in drawn], annotations)
 
 
-def write_coco(path: Path, images: list[dict], annotations: list[dict]) -> None:
+def write_coco(path: Path, images: list[dict], annotations: list[dict], classes: Sequence[str] = CLASSES) -> None:
     numbered = [{**annotation, 'id': number} for number, annotation in enumerate(annotations, 1)]
-    categories = [{'id': number, 'name': name} for number, name in enumerate(CLASSES, 1)]
+    categories = [{'id': number, 'name': name} for number, name in enumerate(classes, 1)]
     path.write_text(json.dumps({'images': images, 'annotations': numbered, 'categories': categories}))
     print(f'{path}: {len(images)} images, {len(numbered)} annotations')
 

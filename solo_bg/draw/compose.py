@@ -53,9 +53,9 @@ def colourise(image: Tensor, instances: Instances) -> Tensor:
     check_image(image, instances.size)
     chosen = colours(len(instances)) if instances.tracks is None else colours_of(instances.tracks)
     palette = upload(torch.cat([torch.zeros(1, 3, dtype=torch.uint8), chosen]), image.device)
-    bands = [part.split(BAND) for part in (image, instances.owner_map)]
-    picture = torch.empty_like(image)
-    for place, pixels, owner in zip(picture.split(BAND), *bands, strict=True):
+    owner_map, picture = instances.owner_map, torch.empty_like(image)
+    for top in range(0, len(image), BAND):  # a band of rows at a time, for the sake of memory
+        pixels, owner, place = (rows[top : top + BAND] for rows in (image, owner_map, picture))
         paint = palette.index_select(0, (owner + 1).int().flatten()).view_as(pixels)
         common = pixels & paint
         paint.bitwise_xor_(pixels).bitwise_right_shift_(1).add_(common)  # (pixels + paint) // 2 within eight bits
