@@ -26,7 +26,7 @@ model = dict(
 )
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(336, 240), keep_ratio=True),
+    dict(type='Resize', scale=(392, 280), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         type='PackDetInputs',
