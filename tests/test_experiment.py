@@ -55,6 +55,7 @@ def test_the_versions_differ_outside_the_chosen_objects_alone(data):
     assert seen == len(shown) > 1
 
 
+@pytest.mark.slow  # a minute
 def test_an_arm_is_trained_and_tested_once(data):
     folder, _ = data
     options = ['train_cfg.max_iters=1', 'train_dataloader.batch_size=1', 'train_dataloader.num_workers=0']

@@ -83,9 +83,9 @@ def test_upload_click_an_instance_away_and_download(server, visitor):
     found = instances_of(post(server, '/api/segment', data, score_thr='0.3').json())
     assert visitor.status() == 'Downloaded: coffee_eliminated.png.'
     assert visitor.page.locator('#chips button').count() == len(found)
-    on_top = found.owner_map[found.owner_map >= 0].int().bincount()
-    index = int(on_top.argmax())
-    places = (found.owner_map == index).nonzero()
+    alone = found.masks.sum(0) == 1  # pixels that no other instance keeps
+    index = int(found.owner_map[alone].int().bincount().argmax())
+    places = (alone & (found.owner_map == index)).nonzero()
     y, x = places[len(places) // 2].tolist()
     visitor.option('Result')
     visitor.click_pixel(x, y)
