@@ -11,20 +11,10 @@ jitter = [
     dict(type='Pad', size=size, pad_val=dict(img=(114, 114, 114), masks=0)),
 ]
 
-
-def coco(part, times):
-    dataset = dict(
-        type='CocoDataset',
-        metainfo=dict(classes=_base_.classes),
-        ann_file=f'{_base_.data_root}{part}/train.json',
-        data_prefix=dict(img=f'{_base_.data_root}{part}/images/'),
-        filter_cfg=dict(filter_empty_gt=True, min_size=16),
-        pipeline=_base_.load + jitter,
-    )
-    return dict(type='RepeatDataset', times=times, dataset=dataset)
-
-
-datasets = [coco('complete', 14), coco('instances_train2017', 14), coco('partial', 2), coco('scenes', 1)]
+datasets = [
+    dict(one, dataset=dict(one.dataset, pipeline=_base_.load + jitter))
+    for one in _base_.train_dataloader.dataset.dataset.datasets
+]
 train_dataloader = dict(dataset=dict(dataset=dict(datasets=datasets)))
 
 iterations = 1250

@@ -52,14 +52,18 @@ def load_photographs(data: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     return photographs
 
 
+def draw_scenes() -> list[tuple[np.ndarray, np.ndarray]]:
+    """The drawn scenes of the calibration, in the same form."""
+    drawn = [draw_scene(seed) for seed in range(FIRST_SEED, FIRST_SEED + SCENES)]
+    return [(image, np.asarray(masks.any(0))) for image, masks in drawn]
+
+
 def calibrate(segmenter: Segmenter, data: Path) -> float:
     """The shift of the class bias with the best mean IoU of the union; photographs count twice as much as scenes.
 
     Of shifts that are as good, the largest is taken: it leaves the fewest images without any instance.
     """
-    drawn = [draw_scene(seed) for seed in range(FIRST_SEED, FIRST_SEED + SCENES)]
-    scenes = [(image, np.asarray(masks.any(0))) for image, masks in drawn]
-    sets: list[list[tuple[np.ndarray, np.ndarray]]] = [load_photographs(data), scenes]
+    sets = [load_photographs(data), draw_scenes()]
     bias = segmenter.model.mask_head.conv_cls.bias.data
     start = bias.clone()
     scores = []

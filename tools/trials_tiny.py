@@ -17,11 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from evaluate_union import iou
-from finish_tiny import CONFIG, FIRST_SEED, SCENES, load_photographs, trained_weights
+from finish_tiny import CONFIG, draw_scenes, load_photographs, trained_weights
 from mmdet.models.backbones import MobileNetV2
 
 from solo_bg import Segmenter
-from solo_bg.scenes import draw_scene
 
 TOOLS = Path(__file__).resolve().parent
 RECIPE = TOOLS.parent / 'configs' / 'solo_bg_tiny_train.py'
@@ -92,10 +91,8 @@ def measure(checkpoint: Path, options: list[str], data: Path) -> dict[str, float
     torch.save({'state_dict': trained_weights(checkpoint)}, stripped)
     options = [*options, f'model.test_cfg.score_thr={min(THRESHOLDS)}']
     segmenter = Segmenter(CONFIG, stripped, device='cpu', cfg_options=options)
-    drawn = [draw_scene(seed) for seed in range(FIRST_SEED, FIRST_SEED + SCENES)]
-    scenes = [(image, np.asarray(masks.any(0))) for image, masks in drawn]
     best = {}
-    for name, pictures in {'photographs': load_photographs(data), 'scenes': scenes}.items():
+    for name, pictures in {'photographs': load_photographs(data), 'scenes': draw_scenes()}.items():
         rows = []
         for pixels, wanted in pictures:
             found = segmenter([pixels])[0]
