@@ -47,16 +47,14 @@ def split_photos(sources: list[tuple[Path, Path, int]], classes: list[str], out:
             part = 'train' if position % test_every else 'test'
             images, annotations = parts[part]
             number, source = len(images) + 1, coco.imgs[image_id]['file_name']
-            masks = [coco.annToMask(one) for one in found]
             (out / part).mkdir(parents=True, exist_ok=True)
-            size = shrink(folder / source, out / part / f'{number}.png', masks)
-            masks = [cv2.resize(mask, size, interpolation=cv2.INTER_AREA) for mask in masks]
-            images.append({'id': number, 'file_name': f'{number}.png', 'width': size[0], 'height': size[1]})
-            annotations.extend(
-                {'image_id': number, 'category_id': 1, 'iscrowd': one.get('iscrowd', 0), **encode(mask)}
-                for one, mask in zip(found, masks, strict=True)
-                if mask.any()
-            )
+            width, height = shrink(folder / source, out / part / f'{number}.png')
+            images.append({'id': number, 'file_name': f'{number}.png', 'width': width, 'height': height})
+            for one in found:
+                mask = cv2.resize(coco.annToMask(one), (width, height), interpolation=cv2.INTER_AREA)
+                if mask.any():
+                    crowd = one.get('iscrowd', 0)
+                    annotations.append({'image_id': number, 'category_id': 1, 'iscrowd': crowd, **encode(mask)})
     for name, (images, annotations) in parts.items():
         write_coco(out / f'{name}.json', images, annotations, ['object'])
 

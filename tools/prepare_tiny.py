@@ -66,12 +66,12 @@ def prepare_photos(ann_file: Path, images: Path, out: Path, test_every: int | No
             rest = np.logical_not(np.any([mask for mask, _, _ in masks], axis=0)).astype(np.uint8)
             masks.append((rest, masks[0][1], 1))
         if part == 'train':
-            size = shrink(source, target, [mask for mask, _, _ in masks])
-            masks = [(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), *more) for mask, *more in masks]
+            width, height = shrink(source, target)
+            masks = [(cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA), *more) for mask, *more in masks]
         else:
             target.symlink_to(source.resolve())
-            size = image['width'], image['height']
-        entry = {'id': image_id, 'file_name': image['file_name'], 'width': size[0], 'height': size[1]}
+            width, height = image['width'], image['height']
+        entry = {'id': image_id, 'file_name': image['file_name'], 'width': width, 'height': height}
         parts[part][0].append(entry)
         parts[part][1].extend(
             {'image_id': image_id, 'category_id': label, 'iscrowd': crowd, **encode(mask)}
@@ -83,8 +83,8 @@ def prepare_photos(ann_file: Path, images: Path, out: Path, test_every: int | No
             write_coco(out / f'{name}.json', chosen, annotations)
 
 
-def shrink(source: Path, target: Path, masks: list[np.ndarray]) -> tuple[int, int]:
-    """Write a photograph at most LONGEST pixels long; its new width and height."""
+def shrink(source: Path, target: Path) -> tuple[int, int]:
+    """Write a photograph at most LONGEST pixels long; return its new width and height."""
     pixels = read_image(source)
     scale = min(1.0, LONGEST / max(pixels.shape[:2]))
     small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -11,7 +11,7 @@ size = (192, 192)
 load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
 augment = [
     dict(type='RandomFlip', prob=0.5),
-    dict(type='RandomResize', scale=(336, 240), ratio_range=(0.7, 1.4), keep_ratio=True),
+    dict(type='RandomResize', scale=_base_.test_pipeline[1]['scale'], ratio_range=(0.7, 1.4), keep_ratio=True),
     dict(type='RandomCrop', crop_size=size, crop_type='absolute', recompute_bbox=True, allow_negative_crop=True),
     dict(type='Pad', size=size, pad_val=dict(img=(114, 114, 114), masks=0)),
     dict(type='PhotoMetricDistortion'),
