@@ -34,6 +34,7 @@ PLUGINS = [
         'class_agnostic',
         'cpu_budget',
         'deepmask',
+        'foreground_head',
         'instance_fcn',
         'metrics',
         'mnc',
@@ -69,7 +70,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         'rpn_head.anchor_generator.scales': [2, 4, 8, 16],
     },
     'embeddings': {'mask_head.num_classes': 1, 'mask_head.ramp': 50, 'test_cfg.score_thr': 0.0},
-    'SOLO': {'mask_head.num_classes': 1},
+    'SOLO': {'mask_head.num_classes': 1, 'mask_head.foreground_weight': 0.0},
     'Mask R-CNN': {
         'backbone.depth': 18,
         'neck.in_channels': [64, 128, 256, 512],

@@ -35,6 +35,8 @@ def save_weights(config, path, image, cells=50):
         if isinstance(module, nn.Conv2d) and 'conv_mask_list' in name:
             nn.init.normal_(module.weight, std=0.3)
     nn.init.normal_(head.conv_cls.weight, std=0.05)
+    if hasattr(head, 'foreground'):
+        nn.init.constant_(head.foreground[-1].bias, 4)  # nearly everything is foreground
     raise_bias(model, image, cells)
     torch.save({'state_dict': model.state_dict(), 'meta': {}}, path)
 

@@ -1,6 +1,7 @@
-"""The bundled model: a decoupled light SOLO on a ResNet-18. Its card: checkpoints/README.md."""
+"""The bundled model: a decoupled light SOLO with a foreground map, on a ResNet-18. Its card: checkpoints/README.md."""
 
 _base_ = 'mmdet::solo/decoupled-solo-light_r50_fpn_3x_coco.py'
+custom_imports = dict(imports=['solo_bg.mmdet_plugin.foreground_head'], allow_failed_imports=False)
 
 classes = (
     'person', 'vehicle', 'outdoor', 'animal', 'accessory', 'sports', 'kitchen', 'food', 'furniture', 'electronic',
@@ -16,6 +17,8 @@ model = dict(
     backbone=dict(depth=18, frozen_stages=1, init_cfg=None),
     neck=dict(in_channels=[64, 128, 256, 512], out_channels=channels),
     mask_head=dict(
+        type='ForegroundDecoupledSOLOLightHead',
+        loss_cls=dict(type='IgnoringFocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
         num_classes=len(classes),
         in_channels=channels,
         feat_channels=channels,

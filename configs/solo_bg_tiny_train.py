@@ -2,19 +2,10 @@
 learnt ImageNet. The commands are in checkpoints/README.md."""
 
 _base_ = './solo_bg_tiny.py'
-custom_imports = dict(
-    imports=['solo_bg.mmdet_plugin.bf16', 'solo_bg.mmdet_plugin.foreground_loss'], allow_failed_imports=False
-)
+custom_imports = dict(imports=[*_base_.custom_imports.imports, 'solo_bg.mmdet_plugin.bf16'], allow_failed_imports=False)
 
 backbone_weights = 'https://download.pytorch.org/models/resnet18-f37072fd.pth'
-model = dict(
-    backbone=dict(init_cfg=dict(_delete_=True, type='Pretrained', checkpoint=backbone_weights)),
-    mask_head=dict(
-        type='ForegroundDecoupledSOLOLightHead',
-        foreground_weight=1.0,
-        loss_cls=dict(type='IgnoringFocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
-    ),
-)
+model = dict(backbone=dict(init_cfg=dict(_delete_=True, type='Pretrained', checkpoint=backbone_weights)))
 
 data_root = 'data/tiny/'
 size = (192, 192)

@@ -56,13 +56,14 @@ MOBILENET = [
     'model.backbone.norm_eval=True',
     'model.neck.in_channels=[24,32,96,1280]',
 ]
+NO_FOREGROUND = ['model.mask_head.foreground_weight=0.0']
 ONE_CLASS = ['model.mask_head.num_classes=1']
 TRIALS = {
     'the recipe': Trial(),
     'MobileNetV2': Trial(MOBILENET, MOBILENET),
     'all stages of the backbone frozen': Trial(['model.backbone.frozen_stages=4']),
     'no stage frozen': Trial(['model.backbone.frozen_stages=-1']),
-    'without the foreground loss': Trial(['model.mask_head.foreground_weight=0.0']),
+    'without the foreground map': Trial(NO_FOREGROUND, NO_FOREGROUND),
     'without pasted instances': Trial(['train_dataloader.dataset.pipeline.0.max_num_pasted=1']),  # mmdet pastes fewer
     'without averaging': Trial(['custom_hooks=[]']),
     'images of 256x184, crops of 144': at_size(256, 184, 144),

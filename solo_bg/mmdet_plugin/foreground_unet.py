@@ -18,7 +18,7 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from solo_bg.mmdet_plugin.foreground_loss import ignored_masks, union
+from solo_bg.mmdet_plugin.foreground_head import ignored_masks, union
 from solo_bg.mmdet_plugin.foreground_parts import connected_parts
 
 SMOOTH = 1.0  # pixels added to intersection and union, so that two empty masks agree

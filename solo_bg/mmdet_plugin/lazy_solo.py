@@ -23,7 +23,7 @@ from solo_bg.core.instances import Instances
 from solo_bg.errors import NotFiniteError
 from solo_bg.solo import decode
 from solo_bg.solo.decode import SoftMasks
-from solo_bg.solo.soft_masks import CellMasks, ProductMasks, Size, to_canvas
+from solo_bg.solo.soft_masks import CellMasks, ProductMasks, ScaledMasks, Size, to_canvas
 from solo_bg.solo.to_image import ToImage
 
 
@@ -31,8 +31,8 @@ from solo_bg.solo.to_image import ToImage
 class LazySOLOHead(SOLOHead):
     """mmdet's `SOLOHead`, predicting lazily.
 
-    The other two heads differ in `mask_maps`, the mask branch without its last convolution, and in `soft_masks`, that
-    last convolution for some cells.
+    The other heads differ in `mask_maps`, the mask branch without its last convolution, in `soft_masks`, that last
+    convolution for some cells, and in `mask_factor`.
 
     Attributes:
         halved: the neck gives the finest feature map at half its size already (`optimise.fold_halving`).
@@ -74,13 +74,15 @@ class LazySOLOHead(SOLOHead):
         passing = scores > self.test_cfg.score_thr
         parts: list[list[SoftMasks]] = [[] for _ in metas]
         cells = self.split_cells(passing.any(2))
+        factor = self.mask_factor(x, canvas)
         for level, feat in enumerate(feats):
             images = [image for image, own in enumerate(cells) if len(own[level])]
             if images:
                 maps = self.mask_maps(feat[images] if len(images) < len(feat) else feat)
                 for index, image in enumerate(images):
                     of_image = [one[index : index + 1] for one in maps]
-                    parts[image].append(self.soft_masks(of_image, level, cells[image][level], canvas))
+                    masks = self.soft_masks(of_image, level, cells[image][level], canvas)
+                    parts[image].append(masks if factor is None else ScaledMasks(masks, factor[image]))
         with torch.autocast(scores.device.type, enabled=False):
             return [
                 self.decode(scores[image], passing[image], parts[image], canvas, meta, class_names)
@@ -114,6 +116,10 @@ class LazySOLOHead(SOLOHead):
         scores = logits.sigmoid()
         peak = F.max_pool2d(scores, 2, stride=1, padding=1)[:, :, :-1, :-1] == scores
         return (scores * peak + 0 * logits).flatten(2).permute(0, 2, 1)  # makes infinite logits NaN, too
+
+    def mask_factor(self, x: tuple[Tensor, ...], canvas: Size) -> Tensor | None:
+        """What all soft masks of an image are multiplied by, float32 (B, 1, *canvas); None for 1."""
+        return None
 
     def mask_maps(self, feat: Tensor) -> list[Tensor]:
         return [convolve(self.mask_convs, feat, generate_coordinate(feat.shape, feat.device))]

@@ -13,12 +13,17 @@ with mmcv_ops.quiet_imports():
     from mmdet.registry import MODELS
     from mmengine.config import Config
 
+    from solo_bg.mmdet_plugin.foreground_head import (
+        ForegroundDecoupledSOLOLightHead,
+        LazyForegroundDecoupledSOLOLightHead,
+    )
     from solo_bg.mmdet_plugin.lazy_solo import LazyDecoupledSOLOHead, LazyDecoupledSOLOLightHead, LazySOLOHead
 
 LAZY_HEADS = {
     SOLOHead: LazySOLOHead,
     DecoupledSOLOHead: LazyDecoupledSOLOHead,
     DecoupledSOLOLightHead: LazyDecoupledSOLOLightHead,
+    ForegroundDecoupledSOLOLightHead: LazyForegroundDecoupledSOLOLightHead,
 }
 # The lazy path calls the preprocessor, the backbone, the neck and the head by itself, in place of these methods
 REPLACED = ('__call__', 'forward', 'predict', 'extract_feat', 'test_step', 'add_pred_to_datasample', '_run_forward')

@@ -12,11 +12,11 @@ from torch import Tensor
 if TYPE_CHECKING:
     from mmengine.config import Config
 
-# Weights that prediction never uses: the counter of batches, mmdet 2's moving averages, the branch of
-# `foreground_loss`, colour statistics that mmengine saved in 2022, YOLACT's training branch (mmdet 2's and 3's names)
+# Weights that prediction never uses: the counter of batches, mmdet 2's moving averages, colour statistics that mmengine
+# saved in 2022, YOLACT's training branch (mmdet 2's and 3's names)
 HARMLESS = re.compile(
-    r'(?:.+\.)?num_batches_tracked|ema_\w+|steps|mask_head\.foreground\..+|data_preprocessor\.(?:mean|std)'
-    r'|segm_head\..+|mask_head\.segm_branch\..+'
+    r'(?:.+\.)?num_batches_tracked|ema_\w+|steps|data_preprocessor\.(?:mean|std)|segm_head\..+'
+    r'|mask_head\.segm_branch\..+'
 )
 SETTINGS = ('num_classes', 'num_things_classes')
 OTHER_CLASSES = ('backbone', 'rpn_head', 'semantic_head')  # parts whose classes are not the detector's

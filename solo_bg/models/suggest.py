@@ -19,6 +19,7 @@ CONFIGS = bundled.ROOT / 'configs'
 HEADS = {  # the name of a weight that only this head has -> the head, and mmdet's configs that use it
     'mask_head.kernel_convs.': ('SOLOV2Head', 'solov2/*'),
     'mask_head.mask_convs_x.': ('DecoupledSOLOHead', 'solo/decoupled-solo_*'),
+    'mask_head.foreground.': ('ForegroundDecoupledSOLOLightHead', 'solo/decoupled-solo-light_*'),
     'mask_head.conv_mask_list_x.': ('DecoupledSOLOLightHead', 'solo/decoupled-solo-light_*'),
     'mask_head.conv_mask_list.': ('SOLOHead', 'solo/solo_*'),
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from solo_bg.solo.decode import SoftMasks
+
 Size = tuple[int, int]  # height and width
 
 
@@ -39,6 +41,19 @@ class ProductMasks:
 
     def __call__(self, rows: Tensor) -> Tensor:
         return self.in_x[self.columns[rows]].mul_(self.in_y[self.rows[rows]])
+
+
+class ScaledMasks:
+    """Other soft masks, each multiplied by the same map, float32 (1, h, w)."""
+
+    def __init__(self, masks: SoftMasks, factor: Tensor) -> None:
+        self.masks, self.factor = masks, factor
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return self.masks(rows).mul_(self.factor)
 
 
 def to_canvas(logits: Tensor, canvas: Size) -> Tensor:

@@ -15,9 +15,9 @@ with quiet_imports():
     from mmdet.structures import DetDataSample
     from mmdet.structures.mask import BitmapMasks
 
-    import solo_bg.mmdet_plugin.lazy_solo  # noqa: F401
+    import solo_bg.mmdet_plugin.foreground_head  # noqa: F401  (the lazy heads, too)
 
-HEADS = ('SOLOHead', 'DecoupledSOLOHead', 'DecoupledSOLOLightHead')
+HEADS = ('SOLOHead', 'DecoupledSOLOHead', 'DecoupledSOLOLightHead', 'ForegroundDecoupledSOLOLightHead')
 GRIDS, CHANNELS, CLASSES = (10, 8, 6, 4, 3), 32, 5
 SIZE = (96, 128)
 TEST_CFG = {
@@ -49,6 +49,8 @@ def make_heads(name, share=0.2, strides=(4, 8, 16, 32, 64), **test_cfg):
         if 'conv_mask_list' in parameter_name or 'conv_cls' in parameter_name:
             torch.nn.init.normal_(parameter, std=0.3)
     with torch.no_grad():
+        if name.startswith('Foreground'):
+            torch.nn.init.normal_(stock.foreground[-1].weight, 3, 2)  # near 1 in some places, near 0 in others
         stock.conv_cls.bias.zero_()
         logits = torch.cat([score.logit().flatten() for score in stock(features())[-1] if score.any()])
         stock.conv_cls.bias += torch.tensor(0.1).logit() - logits[logits.isfinite()].quantile(1 - share)

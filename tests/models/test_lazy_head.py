@@ -12,9 +12,11 @@ from solo_bg.models.mmcv_ops import quiet_imports
 from solo_bg.scenes import draw_scene
 
 with quiet_imports():
-    from mmdet.models.dense_heads import DecoupledSOLOLightHead, SOLOHead
+    from mmdet.models.dense_heads import SOLOHead
     from mmdet.models.detectors import SOLO
     from mmdet.registry import MODELS
+
+    from solo_bg.mmdet_plugin.foreground_head import ForegroundDecoupledSOLOLightHead
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ class Mirrored(SOLO):
         return super().extract_feat(batch_inputs.flip(-1))
 
 
-class KeepsOneInstance(DecoupledSOLOLightHead):
+class KeepsOneInstance(ForegroundDecoupledSOLOLightHead):
     """A head with another `predict_by_feat`."""
 
     def predict_by_feat(self, *args, **kwargs):
@@ -52,7 +54,7 @@ class Renamed(SOLO):
     """Changes nothing."""
 
 
-def with_parts(detector='SOLO', head='DecoupledSOLOLightHead', **parts):
+def with_parts(detector='SOLO', head='ForegroundDecoupledSOLOLightHead', **parts):
     config = Config.fromfile(CONFIG)
     config.model.type, config.model.mask_head.type = detector, head
     config.model.update(parts)
@@ -86,6 +88,7 @@ def test_a_derived_extract_feat_is_called(registry, segmenter):
     ('detector', 'head', 'lazily'),
     [
         ('SOLO', 'DecoupledSOLOLightHead', True),
+        ('SOLO', 'ForegroundDecoupledSOLOLightHead', True),
         ('mmdet.SOLO', 'mmdet.SOLOHead', True),
         (SOLO, SOLOHead, True),
         ('Renamed', 'SOLOHead', True),  # derived, without a method of its own
@@ -112,7 +115,7 @@ def test_which_is_lazy(registry, detector, head, lazily):
 
 def test_a_head_that_is_registered_in_the_place_of_mmdets(registry):
     registry.register_module(module=KeepsOneInstance, name='DecoupledSOLOLightHead', force=True)
-    config = with_parts()
+    config = with_parts(head='DecoupledSOLOLightHead')
     assert not choose_head(config, lazy=True) and config.model.mask_head.type == 'DecoupledSOLOLightHead'
 
 

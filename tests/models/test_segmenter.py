@@ -141,9 +141,9 @@ def test_a_config_of_the_callers_is_not_changed():
     ours = Segmenter(given, CHECKPOINT, 'cpu', {'model.test_cfg.score_thr': 0.5})
     stock = Segmenter(given, CHECKPOINT, 'cpu', lazy=False)
     assert given.to_dict() == before and ours.lazy and not stock.lazy
-    assert type(stock.model.mask_head).__name__ == 'DecoupledSOLOLightHead'
+    assert type(stock.model.mask_head).__name__ == 'ForegroundDecoupledSOLOLightHead'
     named = Segmenter(ours.config, CHECKPOINT, 'cpu', lazy=False)  # a config that names our head
-    assert type(named.model.mask_head).__name__ == 'DecoupledSOLOLightHead' and not named.lazy
+    assert type(named.model.mask_head).__name__ == 'ForegroundDecoupledSOLOLightHead' and not named.lazy
 
 
 def test_precisions():

@@ -61,19 +61,24 @@ def test_losses_are_float32_under_autocast(model):
 
 
 def test_an_image_without_masks_has_a_loss(model):
-    from solo_bg.mmdet_plugin.foreground_loss import union
+    from solo_bg.mmdet_plugin.foreground_head import union
 
     empty = sample(np.zeros((0, 64, 64), bool)).gt_instances.masks
     assert not union(empty, (64, 64), torch.device('cpu')).any()
 
 
-def test_stripped_weights_fit_stock_mmdet(model):
-    from mmdet.registry import MODELS
-    from mmengine.config import Config
+def test_masks_lie_in_the_foreground(model, monkeypatch):
+    """Where the map says foreground the maps are those of mmdet's head; where it says background, no mask is."""
+    from mmdet.models.dense_heads import DecoupledSOLOLightHead
 
-    from solo_bg.mmdet_plugin.foreground_loss import strip
-    from solo_bg.models.checkpoint import Checkpoint
-    from solo_bg.models.weights import load_weights
-
-    stock = MODELS.build(Config.fromfile(ROOT / 'configs/solo_bg_tiny.py').model)
-    load_weights(stock, Checkpoint(strip(model.state_dict()), {}), 'stripped')
+    head, left = model.mask_head, 2 * (torch.arange(12) < 6) - 1
+    x = model.eval().extract_feat(torch.randn(1, 3, 64, 96))
+    monkeypatch.setattr(head.foreground, 'forward', lambda _: 80.0 * left.expand(1, 1, 8, 12))
+    with torch.no_grad():
+        columns, rows, classes = head(x)
+        plain_columns, *plain = DecoupledSOLOLightHead.forward(head, x)
+    model.train()
+    torch.testing.assert_close([rows, classes], plain)
+    for ours, theirs in zip(columns, plain_columns, strict=True):
+        torch.testing.assert_close(ours[..., :11], theirs[..., :11])
+        assert ours[..., 13:].max() < 1e-6 < theirs[..., 13:].min()

@@ -1,8 +1,8 @@
-"""Additions to mmdet's SOLO for training on few images: a dense foreground loss, and losses that ignore crowd regions.
+"""mmdet's decoupled light SOLO head with a foreground map as third factor of its masks; losses that ignore crowds.
 
-SOLO's own losses reach only a few cells of an image. A dense target teaches the backbone much more from each image,
-which matters with a few hundred images. The extra branch is used in training only: `strip` removes it from a
-checkpoint, which then fits mmdet's `DecoupledSOLOLightHead`.
+SOLO's own losses reach only a few cells of an image, so with a few hundred images its masks stay coarse. A dense target
+teaches the backbone much more from each image, and what the map has learnt sharpens every mask: a pixel belongs to an
+instance where column, row *and* foreground map say so.
 
 A crowd region (`iscrowd` in COCO's annotations) holds objects that nobody annotated one by one. mmdet's SOLO treats it
 as background; the classes here leave it out of every loss.
@@ -21,6 +21,8 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from solo_bg.mmdet_plugin.lazy_solo import LazyDecoupledSOLOLightHead
+
 IGNORED = -1  # label of a grid cell that the losses leave out
 
 
@@ -38,22 +40,39 @@ class IgnoringFocalLoss(FocalLoss):
 
 @MODELS.register_module()
 class ForegroundDecoupledSOLOLightHead(DecoupledSOLOLightHead):
-    """mmdet's head with an additional loss, `loss_foreground`, on the feature map of stride 8; no loss counts crowds.
+    """mmdet's head with a branch that tells foreground from background on the feature map of stride 8.
+
+    In training the branch has a loss of its own, `loss_foreground`, and no loss counts crowds. In use every soft mask
+    is multiplied by the branch's probability.
 
     It needs `loss_cls=dict(type='IgnoringFocalLoss', ...)`, because cells inside a crowd get the label `IGNORED`.
 
     Args:
-        foreground_weight: weight of the additional loss (binary cross-entropy + 1 - Dice); 0 switches it off.
+        foreground_weight: weight of the additional loss (binary cross-entropy + 1 - Dice); 0: the branch is left out.
     """
 
     def __init__(self, *args, foreground_weight: float = 1.0, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self.foreground_weight = foreground_weight
-        self.foreground = nn.Sequential(
-            nn.Conv2d(self.in_channels, self.in_channels, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(self.in_channels, 1, 1),
-        )
+        if foreground_weight:
+            self.foreground = nn.Sequential(
+                nn.Conv2d(self.in_channels, self.in_channels, 3, padding=1),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(self.in_channels, 1, 1),
+            )
+
+    def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Compute mmdet's maps of columns, rows and classes; in use, those of columns times the foreground."""
+        columns, rows, classes = super().forward(x)
+        if self.foreground_weight and not self.training:
+            factor = self.foreground_map(x, columns[0].shape[-2:])
+            columns = [one * factor for one in columns]
+        return columns, rows, classes
+
+    def foreground_map(self, x: tuple[Tensor, ...], canvas: tuple[int, int]) -> Tensor:
+        """Return the probability of foreground, float32 (B, 1, *canvas), 0 to 1."""
+        logits = self.foreground(x[1]).float()
+        return F.interpolate(logits, size=canvas, mode='bilinear').sigmoid()
 
     def loss(self, x: tuple[Tensor, ...], batch_data_samples: SampleList, **kwargs) -> dict[str, Tensor]:
         size = tuple(batch_data_samples[0].batch_input_shape)
@@ -61,7 +80,7 @@ class ForegroundDecoupledSOLOLightHead(DecoupledSOLOLightHead):
         for sample, crowd in zip(batch_data_samples, crowds, strict=True):
             sample.gt_instances.set_metainfo({'crowd': crowd})
         losses = super().loss(x, batch_data_samples, **kwargs)
-        if self.foreground_weight == 0:
+        if not self.foreground_weight:
             return losses
         target = torch.stack([union(sample.gt_instances.masks, size, x[0].device) for sample in batch_data_samples])
         loss = self.foreground_loss(x[1], target, 1 - crowds * (1 - target))
@@ -97,6 +116,14 @@ class ForegroundDecoupledSOLOLightHead(DecoupledSOLOLightHead):
         return masks, labels, positions
 
 
+@MODELS.register_module()
+class LazyForegroundDecoupledSOLOLightHead(LazyDecoupledSOLOLightHead, ForegroundDecoupledSOLOLightHead):
+    """`ForegroundDecoupledSOLOLightHead`, predicting lazily."""
+
+    def mask_factor(self, x: tuple[Tensor, ...], canvas: tuple[int, int]) -> Tensor | None:
+        return self.foreground_map(x, canvas) if self.foreground_weight else None
+
+
 @TRANSFORMS.register_module()
 class CopyPasteInstances(CopyPaste):
     """mmdet's `CopyPaste`, except that it never pastes a crowd region."""
@@ -119,8 +146,3 @@ def union(masks: BitmapMasks | None, size: tuple[int, int], device: torch.device
     if masks is not None and len(masks):
         mask[: masks.height, : masks.width] = masks.to_tensor(torch.float32, device).amax(0)
     return mask
-
-
-def strip(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights without the branch that is used in training only."""
-    return {name: value for name, value in state_dict.items() if not name.startswith('mask_head.foreground.')}
