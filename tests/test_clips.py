@@ -334,9 +334,9 @@ def test_a_pipe_into_a_folder(folder, monkeypatch):
     [
         (['a.mkv', '-o', 'y4m:-'], 'takes one style, and not labels, got eliminated,overlay'),
         (['a.mkv', '-o', 'raw:-', '--styles', 'mask', '--frames', 'all'], '--frames needs a folder of results'),
-        (['a.png', '-o', 'raw:-', '--styles', 'mask'], 'takes one video, got 1 input'),
+        (['a.png', '-o', 'raw:-', '--styles', 'mask'], 'takes one video, got a.png; choose a folder'),
         (['a.mkv', '--smooth', '4'], '--smooth expected an odd number of frames, got 4'),
-        (['a.mkv', '--crf', '60'], 'crf expected a number from 0 to 51, got 60'),
+        (['a.mkv', '--crf', '60'], 'crf expected a whole number from 0 to 51, got 60'),
         (['a.mkv', '--frames', 'every:0'], "expected all, or every:N such as every:10, got 'every:0'"),
     ],
 )

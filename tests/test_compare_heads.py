@@ -71,3 +71,32 @@ def test_classes_of_another_data_set_are_refused(compare_heads, data):
     assert compare_heads.match_categories(coco, ('other', 'unknown', 'round'), False) == [3, None, 7]
     with pytest.raises(SetupError, match='--ignore-classes'):
         compare_heads.match_categories(coco, ('person', 'cat'), False)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (None, 'nowhere.json: cannot be read: No such file'),
+        ('[]', 'this is no COCO data set'),
+        ('{"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}', 'lists no images'),
+    ],
+)
+def test_annotations_that_cannot_be_used_are_named(compare_heads, tmp_path, content, message):
+    path = tmp_path / 'nowhere.json'
+    if content:
+        path.write_text(content)
+    with pytest.raises(SetupError, match=message):
+        compare_heads.read_coco(path)
+
+
+def test_an_image_that_is_not_there_is_named(compare_heads, data, tmp_path):
+    coco = compare_heads.read_coco(data[1])
+    with pytest.raises(SetupError, match=r'nowhere/.* cannot be read: No such file'):
+        compare_heads.compare([], coco, tmp_path / 'nowhere', sorted(coco.imgs), [])
+
+
+def test_a_limit_is_at_least_one(compare_heads, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['', 'config', 'checkpoint', 'a.json', 'images', '--limit', '0'])
+    with pytest.raises(SystemExit):
+        compare_heads.main()
+    assert 'at least 1' in capsys.readouterr().err

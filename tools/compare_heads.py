@@ -26,9 +26,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from solo_bg import Segmenter
+from solo_bg.cli.values import count
+from solo_bg.coco.dataset import Annotations
 from solo_bg.coco.pseudo_labels import predictions
 from solo_bg.disk.read import read_image
-from solo_bg.errors import SetupError
+from solo_bg.errors import ImageError, SetupError
 
 STATS = {'mask AP': 0, 'AP50': 1, 'small': 3, 'medium': 4, 'large': 5}  # positions in COCOeval.stats
 
@@ -42,10 +44,28 @@ class Side:
     seconds: float = 0.0
 
 
+def read_coco(path: Path) -> COCO:
+    """The data set of a file. Raises SetupError where it is none, which pycocotools would show as a traceback."""
+    coco = COCO()
+    coco.dataset = Annotations.from_file(path).coco
+    if not coco.dataset['images']:
+        raise SetupError(f'{path} lists no images')
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
+
+
 def compare(sides: list[Side], coco: COCO, images: Path, image_ids: list[int], categories: list[int | None]) -> None:
-    """Run both heads over the images; `categories` holds the COCO id of each label, None for one to leave out."""
+    """Run both heads over the images; `categories` holds the COCO id of each label, None for one to leave out.
+
+    Raises:
+        SetupError: an image cannot be read. Leaving it out would change the AP.
+    """
     for number, image_id in enumerate(image_ids):
-        image = read_image(images / coco.imgs[image_id]['file_name'])
+        try:
+            image = read_image(images / coco.imgs[image_id]['file_name'])
+        except ImageError as error:
+            raise SetupError(str(error)) from error
         for side in sides:
             prepared = side.segmenter.prepare(image)
             if not number:
@@ -113,15 +133,14 @@ def main() -> None:
     parser.add_argument('checkpoint', help='its weights, or auto to download them')
     parser.add_argument('annotations', type=Path, help='COCO annotations, such as instances_val2017.json')
     parser.add_argument('images', type=Path, help='folder of their images')
-    parser.add_argument('--limit', type=int, metavar='N', help='use only the first N images (default: all)')
+    parser.add_argument('--limit', type=count, metavar='N', help='use only the first N images (default: all)')
     parser.add_argument('--ignore-classes', action='store_true', help='for a model of other classes than the data set')
     parser.add_argument('--device', default='auto')
     parser.add_argument('--precision', default='auto')
     parser.add_argument('--backend', default='auto', help='backend of the lazy head: torch, openvino or auto')
     args = parser.parse_args()
 
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO(str(args.annotations))
+    coco = read_coco(args.annotations)
     given = (args.config, args.checkpoint, args.device)
     stock = Segmenter(*given, precision=args.precision, lazy=False)
     lazy = Segmenter(*given, precision=args.precision, backend=args.backend)

@@ -13,9 +13,9 @@ from pathlib import Path
 from solo_bg.bank.bank import Bank
 from solo_bg.bank.dataset import Composition, compose_dataset
 from solo_bg.bank.place import POSITIONS, SIZES, Rules
+from solo_bg.cli.values import count, fraction, names, percent, whole
 from solo_bg.disk.formats import FORMATS
 from solo_bg.disk.inputs import list_images
-from solo_bg.errors import ImageError, SetupError
 
 PLAIN = Rules()
 
@@ -26,15 +26,15 @@ def build_parser() -> argparse.ArgumentParser:
     option('bank', type=Path, help='OUT of a run with --styles instances, or its instances.jsonl')
     option('backgrounds', help='folder of images, @list.txt or one image; they should show no object of these classes')
     option('-o', '--out', type=Path, required=True, help='folder of the data set; new or empty')
-    option('--count', type=int, help='number of images (default: one for each background)')
-    option('--seed', type=int, default=0, help='random seed (default: 0)')
-    option('--longest', type=int, metavar='PX', help='make backgrounds smaller to this longer side (default: as is)')
+    option('--count', type=count, help='number of images (default: one for each background)')
+    option('--seed', type=whole, default=0, help='random seed (default: 0)')
+    option('--longest', type=count, metavar='PX', help='make backgrounds smaller to this longer side (default: as is)')
     option('--format', choices=FORMATS, default='png', help='file format of the images (default: png)')
-    option('--quality', type=int, default=95, help='JPEG quality (default: 95)')
+    option('--quality', type=percent, default=95, help='JPEG quality, 1 to 100 (default: 95)')
     bank = parser.add_argument_group('instances of the bank').add_argument
-    bank('--classes', type=lambda text: text.split(','), metavar='A,B', help='take only these classes (default: all)')
-    bank('--score-thr', type=float, default=0.0, help='take instances with a higher score (default: 0)')
-    bank('--smallest', type=int, default=16, help='shorter side of a crop, at least, in pixels (default: 16)')
+    bank('--classes', type=names, metavar='A,B', help='take only these classes (default: all)')
+    bank('--score-thr', type=fraction, default=0.0, help='take instances with a higher score (default: 0)')
+    bank('--smallest', type=whole, default=16, help='shorter side of a crop, at least, in pixels (default: 16)')
     bank('--cut', action='store_true', help='take also instances that touch the border of their image')
     rule = parser.add_argument_group('rules of pasting').add_argument
     pair = 'LOW', 'HIGH'
@@ -55,8 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    parser = build_parser()
-    args = parser.parse_args()
+    args = build_parser().parse_args()
     try:
         made = compose_dataset(
             Composition(
@@ -78,8 +77,9 @@ def main() -> int:
             ),
             args.out,
         )
-    except (SetupError, ImageError, ValueError) as error:
-        parser.error(str(error))
+    except ValueError as error:  # SetupError and ImageError too
+        print(f'compose_dataset: error: {error}', file=sys.stderr)
+        return 2
     for reason in made.failures:
         print(f'compose_dataset: {reason}', file=sys.stderr)
     print(f'{made.images} images with {made.instances} instances in {args.out}')

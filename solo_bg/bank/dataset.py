@@ -42,6 +42,9 @@ class Composition:
         count: number of images; backgrounds are used in their order, again and again. None: each once.
         longest: backgrounds with a longer side are made smaller, to this many pixels; None: none is.
         format, quality: of the images, as for `encode_image`.
+
+    Raises:
+        SetupError: `count` or `longest` is less than 1.
     """
 
     bank: Bank
@@ -52,6 +55,11 @@ class Composition:
     longest: int | None = None
     format: str = 'png'
     quality: int = 95
+
+    def __post_init__(self) -> None:
+        for name, value in (('count', self.count), ('longest', self.longest)):
+            if value is not None and value < 1:
+                raise SetupError(f'{name} expected a number of at least 1, got {value}')
 
 
 @dataclass
@@ -73,6 +81,8 @@ def compose_dataset(what: Composition, out: Path) -> Made:
         SetupError: `out` holds something already or cannot be written to, or no background can be used.
         ImageError: a crop of the bank cannot be read, or a file cannot be written.
     """
+    if not what.backgrounds:
+        raise SetupError('there is no background; expected at least one image')
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SetupError(f'{out} holds something already; choose another folder')
     make_folder(out)
@@ -95,7 +105,7 @@ def compose_dataset(what: Composition, out: Path) -> Made:
         if len(rows) < SHEET_ROWS:
             rows.append([to_height(one) for one in (pixels, pasted.image, annotated(pasted, what.bank.class_names))])
     if not entries:
-        raise SetupError(f'no background can be used: {made.failures[0] if made.failures else "there is none"}')
+        raise SetupError(f'no background can be used: {made.failures[0]}')
     write_image(out / 'contact_sheet.jpg', make_sheet(COLUMNS, rows))
     write_bytes(out / 'annotations.json', (json.dumps(coco_of(entries, what.bank.class_names)) + '\n').encode())
     made.images, made.instances = len(entries), sum(len(found) for _, found in entries)

@@ -56,12 +56,13 @@ class Rules:
             known = f'a position of {", ".join(POSITIONS)} and a size of {", ".join(SIZES)}'
             raise ValueError(f'expected {known}, got {self.position!r} and {self.size!r}')
         for name, (low, high) in (('count', self.count), ('scale', self.scale)):
-            if not 0 <= low <= high or (name == 'scale' and low <= 0):
-                raise ValueError(f'{name} expected two numbers above 0, the smaller one first, got {(low, high)}')
+            if not 0 <= low <= high < math.inf or (name == 'scale' and low <= 0):
+                least = 'above 0' if name == 'scale' else 'of at least 0'
+                raise ValueError(f'{name} expected two numbers {least}, the smaller one first, got {(low, high)}')
         for name in ('flip', 'hide', 'largest'):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f'{name} expected a number from 0 to 1, got {getattr(self, name)}')
-        if self.feather < 0 or self.enlarge <= 0 or self.tries < 1:
+        if not 0 <= self.feather < math.inf or not self.enlarge > 0 or self.tries < 1:
             given = f'feather {self.feather}, enlarge {self.enlarge}, tries {self.tries}'
             raise ValueError(f'expected feather of at least 0, enlarge above 0, tries of at least 1; got {given}')
 

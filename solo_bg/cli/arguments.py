@@ -56,6 +56,8 @@ def parse(argv: Sequence[str]) -> Command:
     rest, refine_options = take_pairs(rest, '--refine-options', parser)
     args = parser.parse_intermixed_args(rest)
     if args.merge:
+        if len(argv) > (1 if argv[0].startswith('--merge=') else 2):
+            parser.error('--merge takes no other argument; every shard has its options in its run file')
         return Command(merge=args.merge)
     args.cfg_options = cfg_options
     args.source_options = dict(pair.split('=', 1) for pair in source_options)

@@ -327,14 +327,17 @@ class Instances:
         return fitted
 
     def select(self, score_thr: float = 0.0, classes: Iterable[str] | None = None) -> Instances:
-        """Those with score > `score_thr` and, if `classes` are given, a name among them; the order stays.
+        """Those with score > `score_thr` and, if `classes` are given (names, or one name), a name among them.
+
+        The order stays.
 
         Raises:
             ValueError: a class that no instance can have; the message lists the known ones.
         """
         keep = self._host_scores > score_thr
         if classes is not None:
-            classes, known = list(classes), self.class_names or tuple(self.names)
+            classes = [classes] if isinstance(classes, str) else list(classes)
+            known = self.class_names or tuple(self.names)
             if unknown := [name for name in classes if name not in known]:
                 raise ValueError(f'no class named {", ".join(unknown)}; the classes are {", ".join(known)}')
             keep = keep & torch.tensor([name in classes for name in self.names], dtype=torch.bool)

@@ -77,6 +77,11 @@ class EliminateBackground(BaseTransform):
             raise ValueError(f"source is 'gt', or 'file' with an ann_file; got {source!r} and {ann_file!r}")
         if not 0 <= prob <= 1:
             raise ValueError(f'prob must be from 0 to 1, got {prob}')
+        for name, value in (('dilate', dilate), ('seed', seed)):
+            if not isinstance(value, int) or value < 0:
+                raise ValueError(f'{name} must be a whole number of at least 0, got {value!r}')
+        if isinstance(classes, str):
+            raise ValueError(f'classes must be a list of names or label indices, got {classes!r}')
         self.prob = prob
         self.fill = one_fill(fill)
         self.labels = None if classes is None else {label_of(one, class_names) for one in classes}
@@ -196,8 +201,11 @@ def flipped_axes(results: dict[str, Any], size: tuple[int, int]) -> tuple[int, .
 
 
 def label_of(given: int | str, class_names: Sequence[str] | None) -> int:
-    if isinstance(given, int):
-        return given
+    """The label index of a class, which is given by its name or by that index. Raises ValueError if there is none."""
+    if isinstance(given, (int, np.integer)):
+        if given < 0 or (class_names is not None and given >= len(class_names)):
+            raise ValueError(f'no class has the label {given}; class_names are {class_names}')
+        return int(given)
     if class_names is None or given not in class_names:
         raise ValueError(f'no class named {given!r}; class_names are {class_names}')
     return list(class_names).index(given)

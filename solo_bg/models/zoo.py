@@ -90,8 +90,9 @@ def find(name: str) -> Model:
     begun = [model for model in known.values() if name and re.match(rf'{re.escape(name)}[_-]', model.name)]
     if begun:
         return min(begun, key=lambda model: (not model.weights, model.mask_ap is None, len(model.name), model.name))
-    near = ', '.join(difflib.get_close_matches(name, known, 3)) or 'see tools/download.py --list'
-    raise SetupError(f'no config at {name}, and mmdet has no model of this name; the nearest: {near}')
+    near = ', '.join(difflib.get_close_matches(name, known, 3))
+    advice = f'the nearest: {near}' if near else 'tools/download.py --list lists the names'
+    raise SetupError(f'no config at {name}, and mmdet has no model of this name; {advice}')
 
 
 def find_exactly(name: str) -> Model | None:

@@ -18,6 +18,7 @@ def stream(settings: Settings, file: IO[bytes]) -> Record:
         ImageError: the video cannot be read or written.
     """
     from solo_bg import clips
+    from solo_bg.disk.inputs import some
     from solo_bg.pipeline import Job
     from solo_bg.runs import assemble
     from solo_bg.runs.plan import make_plan
@@ -25,7 +26,8 @@ def stream(settings: Settings, file: IO[bytes]) -> Record:
     check(settings)
     plan = make_plan(settings)
     if len(plan.images) != 1 or not plan.images[0].is_video:
-        raise SetupError(f'-o {settings.out} takes one video, got {len(plan.images)} inputs; choose a folder')
+        given = [image.shown for image in plan.images]
+        raise SetupError(f'-o {settings.out} takes one video, got {some(given)}; choose a folder')
     assemble.set_threads(settings.threads, WHOLE)
     source = assemble.make_source(settings, None)
     options = assemble.make_options(settings, assemble.make_fill(settings, plan.images), source.device)

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ CHOICES = {
     'engine': ('local', 'ray'),
     'report': ('full', 'light', 'none'),
 }
+FRACTIONS = ('score_thr', 'min_recall', 'min_iou')  # the other numbers are whole
 RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(('score_thr', 'min_recall', 'min_iou'), (0, 1)),
+    **dict.fromkeys(FRACTIONS, (0, 1)),
     **dict.fromkeys(('batch_size', 'workers', 'threads', 'limit', 'max_pixels', 'frames'), (1, math.inf)),
     **dict.fromkeys(('dilate', 'seed'), (0, math.inf)),
     'quality': (1, 100),
@@ -118,8 +120,11 @@ class Settings:
                 raise SetupError(f'{name} expected one of {known}, got {getattr(self, name)!r}')
         for name, (least, most) in RANGES.items():
             value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise SetupError(f'{name} expected {describe_range(least, most)}, got {value!r}')
+            kind = Real if name in FRACTIONS else Integral
+            if value is not None and not (isinstance(value, kind) and least <= float(value) <= most):
+                number = 'number' if name in FRACTIONS else 'whole number'
+                raise SetupError(f'{name} expected a {number} {describe_range(least, most)}, got {value!r}')
+        self._check_pairs()
         if unknown := [style for style in self.styles if style not in STYLE_NAMES]:
             raise SetupError(f'no style named {", ".join(unknown)}; the styles are {", ".join(STYLE_NAMES)}')
         _, source = choose_source(self.source, self.config)
@@ -133,6 +138,14 @@ class Settings:
             read_refine_options(self.refine, self.refine_options)
         self._check_annotations(source.needs_annotations)
         self._check_exclusions()
+
+    def _check_pairs(self) -> None:
+        """The command parses these texts before; from Python they are objects."""
+        pairs = self.mix if isinstance(self.mix, (list, tuple)) else []
+        if self.mix and not (pairs and all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs)):
+            raise SetupError(f"mix expected pairs such as [('zero', 0.5), ('noise', 0.5)], got {self.mix!r}")
+        if not isinstance(self.shard, Shard):
+            raise SetupError(f'shard expected a solo_bg.runs.shards.Shard such as Shard(0, 4), got {self.shard!r}')
 
     def _check_annotations(self, needed: bool) -> None:
         given = {
@@ -167,4 +180,4 @@ class Settings:
 
 
 def describe_range(least: float, most: float) -> str:
-    return f'a number from {least} to {most}' if most < math.inf else f'a number of at least {least}'
+    return f'from {least} to {most}' if most < math.inf else f'of at least {least}'

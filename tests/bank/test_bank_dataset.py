@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 import sys
 
 import cv2
@@ -119,6 +120,38 @@ def test_the_tool(data, monkeypatch, capsys):
         capsys.readouterr().out
     )
     monkeypatch.setattr(sys, 'argv', ['compose_dataset.py', *map(str, argv), '-o', str(data / 'tool')])
+    assert tool.main() == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'holds something already' in line
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--count', '0'], 'at least 1'),
+        (['--longest', '-5'], 'at least 1'),
+        (['--quality', '500'], '1 to 100'),
+        (['--seed', '-1'], 'at least 0'),
+        (['--score-thr', 'nan'], 'from 0 to 1'),
+    ],
+)
+def test_wrong_numbers_are_refused(monkeypatch, capsys, options, message):
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    import compose_dataset as tool
+
+    monkeypatch.setattr(sys, 'argv', ['compose_dataset.py', 'bank', 'grounds', '-o', 'out', *options])
     with pytest.raises(SystemExit, match='2'):
         tool.main()
-    assert 'holds something already' in capsys.readouterr().err
+    assert f'argument {options[0]}: expected' in (error := capsys.readouterr().err) and message in error
+
+
+def test_wrong_values_from_python_are_refused(data):
+    for name in ('count', 'longest'):
+        with pytest.raises(SetupError, match=f'{name} expected a number of at least 1, got 0'):
+            compose(data, 'out', **{name: 0})
+    with pytest.raises(SetupError, match='there is no background'):
+        compose_dataset(Composition(Bank.from_path(data / 'bank'), []), data / 'out')
+    for rules in ({'feather': math.nan}, {'scale': (0.5, math.inf)}):
+        with pytest.raises(ValueError, match='expected'):
+            Rules(**rules)
+    assert not (data / 'out').exists()

@@ -71,6 +71,9 @@ def test_no_inputs_is_the_demo():
         (['c', 'w', 'i', '--classes', ','], 'expected names'),
         (['c', 'w', 'i', '--cfg-options'], 'expected K=V, got nothing'),
         (['--cfg-options', 'x', 'c', 'w', 'i'], 'expected K=V, got x'),
+        (['--merge', 'out', '--report', 'none'], '--merge takes no other argument'),
+        (['photos/', '--merge', 'out'], '--merge takes no other argument'),
+        (['--merge=out', '--quiet'], '--merge takes no other argument'),
     ],
 )
 def test_mistakes_are_usage_errors(argv, message, capsys):

@@ -201,12 +201,22 @@ def test_after_a_geometric_transform_it_says_so(data, tmp_path):
         ({'fill': 'pink'}, SetupError, 'no fill is called'),
         ({'fill': 'dataset-mean'}, SetupError, 'give it here as R,G,B'),
         ({'classes': ['cat'], 'class_names': ['dog']}, ValueError, "no class named 'cat'"),
+        ({'classes': 'dog', 'class_names': ['dog']}, ValueError, "a list of names or label indices, got 'dog'"),
+        ({'classes': [1], 'class_names': ['dog']}, ValueError, 'no class has the label 1'),
+        ({'classes': [-1]}, ValueError, 'no class has the label -1'),
+        ({'dilate': 1.5}, ValueError, 'dilate must be a whole number'),
+        ({'seed': -1}, ValueError, 'seed must be a whole number'),
         ({'source': 'file', 'ann_file': 'nowhere.json'}, SetupError, 'nowhere.json: cannot be read'),
     ],
 )
 def test_bad_arguments(options, error, message):
     with pytest.raises(error, match=message):
         TRANSFORMS.build({'type': 'EliminateBackground', **options})
+
+
+def test_labels_may_be_numpys():
+    made = TRANSFORMS.build({'type': 'EliminateBackground', 'classes': list(np.array([2, 0]))})
+    assert made.labels == {0, 2}
 
 
 # ---- masks from a file behind other transforms, and data that does not fit
