@@ -199,7 +199,7 @@ def test_after_a_geometric_transform_it_says_so(data, tmp_path):
         ({'source': 'file'}, ValueError, 'with an ann_file'),
         ({'prob': 2}, ValueError, 'prob must be'),
         ({'fill': 'pink'}, SetupError, 'no fill is called'),
-        ({'fill': 'dataset-mean'}, SetupError, 'give it here as R,G,B'),
+        ({'fill': 'dataset-mean'}, SetupError, 'give the colour as R,G,B'),
         ({'classes': ['cat'], 'class_names': ['dog']}, ValueError, "no class named 'cat'"),
         ({'source': 'file', 'ann_file': 'nowhere.json'}, SetupError, 'nowhere.json: cannot be read'),
     ],
