@@ -1,4 +1,4 @@
-"""Take the background out of pictures with SOLO before a model is trained on them.
+"""Take the background out of images with SOLO before a model is trained on them.
 
 `import solo_bg` is light: the names below are resolved on first use. It also makes stock mmdet importable where mmcv's
 compiled operators are missing, so it must come before the first import of `mmdet.models`.

@@ -24,16 +24,28 @@ class Options:
 
     Attributes:
         out: the folder of the results.
+        styles: names of `solo_bg.draw.styles.STYLES` and `PART_STYLES`.
+        score_thr: keep instances with score > this, from 0 to 1.
+        classes: class names to keep; None: all.
+        sort_by_density: order instances by mask area, smallest first; the first one is drawn on top.
+        on_empty: for an image without instances: `skip`, `black` or `copy`.
         fill: what the background becomes, as a function (see `solo_bg.draw.fills`).
-        min_recall: None: the default of `missed`, see `solo_bg.coco.carry_over.MIN_RECALL`.
         refine: makes alpha and the foreground's colours (see `solo_bg.draw.refine`), or None.
         soft: fade `eliminated` into the background by alpha, instead of cutting it at the masks' edge.
+        dilate: margin around the masks, in pixels.
+        seed: random seed of the fills, combined with the file name.
+        missed: for annotated objects that the masks miss: `keep`, `ignore` or `drop`.
+        min_recall: an object is missed if less than this share of its pixels stays, from 0 to 1; None: the default of
+            `missed`, see `solo_bg.coco.carry_over.MIN_RECALL`.
+        min_iou: reject images whose masks have a lower IoU with the annotations, from 0 to 1.
+        segmentation: form of the predicted masks in annotations.json: `rle` or `polygon`.
         batch_size: images in one call of the mask source.
         workers: threads that read, compose and write.
-        max_pixels: larger images are errors.
+        max_pixels: images with more pixels are errors.
+        format, quality: of the pictures: `png`, `jpg` or `webp`, and JPEG quality from 1 to 100.
         thumbnails: write a thumbnail of each image too, for the report (see `solo_bg.draw.thumbnails`).
-        frames: of a video, write every n-th frame as a picture; None: write videos.
-        smooth: number of frames over which masks are steadied; 1: each frame is taken by itself.
+        frames: write every n-th frame of a video as a picture; None: write videos.
+        smooth: odd number of video frames over which masks are steadied; 1: they are not.
         crf: quality of videos, from 0 (lossless) to 51.
         annotate: list the predictions for annotations.json.
     """

@@ -39,7 +39,7 @@ class Record:
         fill: name of the fill that `--mix` drew, else None.
         restored: share of the annotated pixels that `--missed keep` added to the foreground.
         frames: number of frames of a video; None for an image and for a frame.
-        note: what of a video could not be read, else None.
+        note: which part of a video could not be read, else None.
         key: SHA-256 of the input and of everything else that the pictures depend on. While it stays the same, the
             pictures need not be made again.
         carried: for annotations.json, not in the manifest: the entry of the image, and those of its annotations.

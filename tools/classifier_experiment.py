@@ -163,12 +163,17 @@ def main() -> None:
     parser.add_argument('--epochs', type=int, default=4, help='times that each crop is seen (default: 4)')
     parser.add_argument('--batch-size', type=int, default=32, help='crops in a step (default: 32)')
     parser.add_argument(
-        '--lr', type=float, default=1e-3, help="learning rate of AdamW; the backbone's is a tenth of it"
+        '--lr', type=float, default=1e-3, help='learning rate of AdamW, a tenth of it for the backbone (default: 1e-3)'
     )
     parser.add_argument(
         '--weights', default=WEIGHTS, help='a ResNet-18 of ImageNet to start from (default: %(default)s)'
     )
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/classifier.json'), help='results, to be continued')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('work_dirs/classifier.json'),
+        help='file of the results; an interrupted run continues it',
+    )
     args = parser.parse_args()
     MMLogger.get_instance('classifier', log_level='WARNING')  # the backbone would list every weight that it loads
     training = read_part(args.train)

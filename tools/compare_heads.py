@@ -7,8 +7,8 @@ For example, with the weights that mmdet publishes for SOLO R50:
     python tools/compare_heads.py solo_r50_fpn_1x_coco auto data/coco/annotations/instances_val2017.json \
         data/coco/val2017
 
-Prints a row for the table in docs/models.md. Both heads have the same weights and see each image in turn. The time is
-that of the model, from the prepared image to its instances; reading and resizing are left out, and so is a first image.
+Prints a table in Markdown. Both heads have the same weights and process each image in turn. The time is that of the
+model, from the prepared image to its instances, without reading and resizing; the first image is not measured.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Make a COCO data set of a bank of instances and a folder of backgrounds. Same seed, same bytes.
+"""Make a COCO data set from a bank of instances and a folder of backgrounds. The same seed gives the same bytes.
 
     python tools/eliminate_bg.py CONFIG CHECKPOINT photos/ --styles instances -o bank
     python tools/compose_dataset.py bank backgrounds/ -o composed --count 1000
@@ -28,18 +28,32 @@ def build_parser() -> argparse.ArgumentParser:
     option('-o', '--out', type=Path, required=True, help='folder of the data set; new or empty')
     option('--count', type=count, help='number of images (default: one for each background)')
     option('--seed', type=whole, default=0, help='random seed (default: 0)')
-    option('--longest', type=count, metavar='PX', help='make backgrounds smaller to this longer side (default: as is)')
+    option(
+        '--longest', type=count, metavar='PX', help='scale larger backgrounds down to this longer side (default: keep)'
+    )
     option('--format', choices=FORMATS, default='png', help='file format of the images (default: png)')
     option('--quality', type=percent, default=95, help='JPEG quality, 1 to 100 (default: 95)')
     bank = parser.add_argument_group('instances of the bank').add_argument
     bank('--classes', type=names, metavar='A,B', help='take only these classes (default: all)')
     bank('--score-thr', type=fraction, default=0.0, help='take instances with a higher score (default: 0)')
-    bank('--smallest', type=whole, default=16, help='shorter side of a crop, at least, in pixels (default: 16)')
-    bank('--cut', action='store_true', help='take also instances that touch the border of their image')
+    bank('--smallest', type=whole, default=16, help='smallest shorter side of a crop, in pixels (default: 16)')
+    bank('--cut', action='store_true', help='also take instances that touch the border of their image')
     rule = parser.add_argument_group('rules of pasting').add_argument
     pair = 'LOW', 'HIGH'
-    rule('--instances', type=int, default=PLAIN.count, nargs=2, metavar=pair, help='number an image (default: 1 4)')
-    rule('--size', choices=SIZES, default=PLAIN.size, help='keep the share of the image or the pixels (default: share)')
+    rule(
+        '--instances',
+        type=int,
+        default=PLAIN.count,
+        nargs=2,
+        metavar=pair,
+        help='fewest and most in an image (default: 1 4)',
+    )
+    rule(
+        '--size',
+        choices=SIZES,
+        default=PLAIN.size,
+        help='what an instance keeps: its share of the image, or its pixels (default: share)',
+    )
     rule(
         '--scale',
         type=float,

@@ -1,4 +1,4 @@
-"""One picture of a run: original | overlay | eliminated, a row an image.
+"""Draw a contact sheet of a run: original, overlay and eliminated picture, one row for each image.
 
     python tools/contact_sheet.py OUT [-o SHEET]
 
@@ -35,7 +35,7 @@ def load_rows(out: Path) -> list[list[np.ndarray]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, help='the OUT of a run that wrote overlay and eliminated')
-    parser.add_argument('-o', '--sheet', type=Path, help='where to write it (OUT/contact_sheet.png)')
+    parser.add_argument('-o', '--sheet', type=Path, help='file to write (default: OUT/contact_sheet.png)')
     args = parser.parse_args()
     try:
         rows = load_rows(args.out)

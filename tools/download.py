@@ -1,4 +1,4 @@
-"""Download weights of mmdet's models to checkpoints/: python tools/download.py NAME... (--list shows SOLO's models)."""
+"""Download weights of mmdet's models: python tools/download.py NAME... (--list shows SOLO's models)."""
 
 import argparse
 import sys
@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument('names', nargs='*', metavar='NAME', help='a model, such as solo_r50_fpn_1x_coco')
     parser.add_argument('--list', action='store_true', help="list mmdet's SOLO models, their AP, and which are here")
     folder = checkpoint_folder()
-    parser.add_argument('--folder', type=Path, default=folder, help=f'where to keep weights (default: {folder})')
+    parser.add_argument('--folder', type=Path, default=folder, help=f'folder for the weights (default: {folder})')
     args = parser.parse_args()
     if args.list or not args.names:
         show(args.folder)

@@ -95,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config')
     parser.add_argument('checkpoint')
-    parser.add_argument('annotations', type=Path, help='COCO annotations; of which classes does not matter')
+    parser.add_argument('annotations', type=Path, help='COCO annotations, of any classes')
     parser.add_argument('images', type=Path)
     args = parser.parse_args()
     with contextlib.redirect_stdout(io.StringIO()):

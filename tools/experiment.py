@@ -121,7 +121,7 @@ def draw_curves(work_dirs: dict[str, list[Path]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('configs', nargs='+', type=Path, help='one config for each arm; the first is the baseline')
-    data = 'a folder of tools/prepare_experiment.py (default: data/experiment/photos)'
+    data = 'folder that tools/prepare_experiment.py wrote (default: data/experiment/photos)'
     parser.add_argument('--data', type=Path, default=Path('data/experiment/photos'), help=data)
     parser.add_argument('--seeds', type=int, default=3, help='number of seeds (default: 3)')
     work_dir = 'folder of logs, checkpoints and results (default: work_dirs/experiments)'

@@ -90,9 +90,11 @@ def calibrate(segmenter: Segmenter, data: Path) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('trained', type=Path)
-    parser.add_argument('out', type=Path)
-    parser.add_argument('--data', type=Path, default=Path('data/tiny'), help='what prepare_tiny.py made')
+    parser.add_argument('trained', type=Path, help='training checkpoint')
+    parser.add_argument('out', type=Path, help='checkpoint to write')
+    parser.add_argument(
+        '--data', type=Path, default=Path('data/tiny'), help='folder that prepare_tiny.py wrote (default: data/tiny)'
+    )
     args = parser.parse_args()
 
     weights = trained_weights(args.trained)

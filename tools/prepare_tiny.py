@@ -128,7 +128,7 @@ def write_coco(path: Path, images: list[dict], annotations: list[dict], classes:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('out', type=Path)
+    parser.add_argument('out', type=Path, help='folder to write to')
     parser.add_argument('--complete', nargs=3, action='append', default=[], metavar=('JSON', 'IMAGES', 'N'))
     parser.add_argument('--partial', nargs=2, action='append', default=[], metavar=('JSON', 'IMAGES'))
     parser.add_argument('--scenes', type=int, default=1500, help='drawn scenes to train on (default: 1500)')

@@ -31,8 +31,8 @@ with quiet_imports():
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
+    parser.add_argument('config', help='mmdet config file')
+    parser.add_argument('checkpoint', help='weights, a .pth or .safetensors file')
     parser.add_argument('--work-dir', default='work_dirs/test', help='folder of the logs (default: work_dirs/test)')
     parser.add_argument('--out', help='write the predictions to this .pkl')
     parser.add_argument('--show-dir', help='draw the predictions into this folder')

@@ -1,6 +1,6 @@
 """Train a model from an mmdet config: python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] ...
 
-On a GPU or a CPU; with torchrun, on several.
+It runs on a GPU or a CPU, and with torchrun on several.
 """
 
 import argparse
@@ -26,7 +26,7 @@ with quiet_imports():
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config')
+    parser.add_argument('config', help='mmdet config file')
     parser.add_argument('--work-dir', help='folder of logs and checkpoints (default: work_dirs/NAME of the config)')
     parser.add_argument('--resume', action='store_true', help='continue from the latest checkpoint in --work-dir')
     parser.add_argument('--amp', action='store_true', help='run the forward pass in bfloat16, on a GPU or a CPU')

@@ -149,12 +149,14 @@ def run(name: str, args: argparse.Namespace, weights: Path) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('data', type=Path, help='what prepare_tiny.py made')
-    parser.add_argument('--resnet18', type=Path, required=True, help="torchvision's weights")
-    parser.add_argument('--mobilenet-v2', type=Path, required=True, help="torchvision's weights")
-    parser.add_argument('--iterations', type=int, default=150, help='of each trial (default: 150)')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/trials'))
-    parser.add_argument('--only', nargs='+', choices=TRIALS, metavar='NAME', default=list(TRIALS))
+    parser.add_argument('data', type=Path, help='folder that prepare_tiny.py wrote')
+    parser.add_argument('--resnet18', type=Path, required=True, help="torchvision's weights of ResNet-18")
+    parser.add_argument('--mobilenet-v2', type=Path, required=True, help="torchvision's weights of MobileNetV2")
+    parser.add_argument('--iterations', type=int, default=150, help='training iterations of each trial (default: 150)')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/trials'), help='folder of the results')
+    parser.add_argument(
+        '--only', nargs='+', choices=TRIALS, metavar='NAME', default=list(TRIALS), help='trials to run (default: all)'
+    )
     args = parser.parse_args()
     args.work_dir.mkdir(parents=True, exist_ok=True)
     mobilenet = args.work_dir / 'mobilenet_v2.pth'

@@ -225,7 +225,7 @@ def add_annotations(option: Callable[..., argparse.Action]) -> None:
 
 
 def add_progress(option: Callable[..., argparse.Action]) -> None:
-    option('--resume', action='store_true', help='continue an earlier run into OUT')
+    option('--resume', action='store_true', help='continue an earlier run in OUT')
     option('--overwrite', action='store_true', help='delete what an earlier run wrote to OUT, and nothing else')
     reports = (
         'page about the results, OUT/report.html: with a thumbnail of each image (full), without (light) or none '
@@ -264,8 +264,8 @@ def add_expert(option: Callable[..., argparse.Action]) -> None:
     )
     option('--backend', choices=('auto', 'torch', 'openvino'), default='auto', help=backends)
     tiles = (
-        'look at images larger than SIZE in overlapping tiles of SIZE x SIZE pixels, and at the whole of them; for '
-        'small objects in large images. OVERLAP: a quarter of SIZE if left out (default: look at the whole image)'
+        'for small objects in large images: segment overlapping tiles of SIZE x SIZE pixels and the whole image, and '
+        'join the instances. OVERLAP: a quarter of SIZE if left out (default: no tiles)'
     )
     option('--tiles', metavar='SIZE[:OVERLAP]', help=tiles)
     option('--stock-head', action='store_true', help="use mmdet's own SOLO head instead of this package's faster one")

@@ -179,7 +179,7 @@ def show_merged(statuses: Mapping[str, int], unfinished: Sequence[str]) -> None:
 
 
 def show_failures(tally: Tally) -> None:
-    """Print what of videos could not be read, and the first few failures."""
+    """Print which parts of videos could not be read, and the first few failures."""
     for note in tally.notes[:REASONS_SHOWN]:
         print(f'eliminate_bg: warning: {in_one_line(note)}', file=sys.stderr)
     if len(tally.notes) > REASONS_SHOWN:

@@ -108,7 +108,7 @@ def add_server(group: Any) -> None:
     option('--token', metavar='T', help=tokens)
     body = limits.body // 1_000_000
     option('--max-body', type=count, default=body, metavar='MB', help=f'largest request, in MB (default: {body})')
-    queue = f'requests at the same time; further ones are told to come back later (default: {limits.queue})'
+    queue = f'requests at the same time; further ones get status 503 (default: {limits.queue})'
     option('--queue', type=count, default=limits.queue, metavar='N', help=queue)
     timeout = f'seconds to receive a request, and again to answer it (default: {limits.seconds:.0f})'
     option('--timeout', type=count, default=int(limits.seconds), metavar='S', help=timeout)

@@ -48,7 +48,7 @@ def check_image(image: Entry) -> None:
 
 
 def check_annotation(annotation: Entry, images: Collection[Any], categories: Collection[Any]) -> None:
-    """What is wrong with a segmentation is found when its image is read (`solo_bg.coco.segmentation`)."""
+    """Check all but the segmentation, which is checked when its image is read (`solo_bg.coco.segmentation`)."""
     number = annotation['id']
     if annotation['image_id'] not in images:
         raise SetupError(f'annotation {number} is of image {annotation["image_id"]}, which is not listed')

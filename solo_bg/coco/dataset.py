@@ -112,7 +112,7 @@ class Annotations:
         """Say why an annotation is skipped, once: there may be many."""
         if not self.has_warned:
             self.has_warned = True
-            log.warning('%s; it is skipped, as others like it will be without a message', reason)
+            log.warning('%s; it is skipped. Others like it are skipped without a message', reason)
 
     @property
     def head(self) -> Entry:

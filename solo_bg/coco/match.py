@@ -64,7 +64,7 @@ def match(images: Sequence[Entry], names: Mapping[str, str], paths: Mapping[str,
 
 
 def pair_by_ends(first: Mapping[A, tuple[str, ...]], second: Mapping[B, tuple[str, ...]]) -> dict[A, B]:
-    """Pair the paths, given in parts, that end in the same parts, the longest ends first; only where no other does."""
+    """Pair paths, given as parts, by their longest common ends; each end must be unique on both sides."""
     pairs: dict[A, B] = {}
     taken: set[B] = set()
     for length in range(max(map(len, first.values()), default=0), 0, -1):
@@ -86,7 +86,7 @@ def parts_of(path: str) -> tuple[str, ...]:
 
 
 def only_ones(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
-    """The pairs whose key occurs once, and is not None."""
+    """The pairs whose key occurs once and is not None, as a dict."""
     grouped: dict[Any, list[Any]] = defaultdict(list)
     for key, value in pairs:
         grouped[key].append(value)

@@ -54,11 +54,11 @@ def outline_of(annotation: Entry, size: tuple[int, int]) -> Outline:
 
 
 class Unusable(ValueError):
-    """A segmentation that is none, or none of its image."""
+    """A segmentation that is invalid or does not fit its image."""
 
 
 def runs_of_bbox(bbox: list[float], size: tuple[int, int]) -> Runs:
-    """Of the part of a box that lies in the image, its fractions of pixels rounded up."""
+    """The runs of the part of a box that lies in the image; pixels that it covers partly are inside."""
     (height, width), (x, y, w, h) = size, bbox
     box = math.floor(x), math.floor(y), math.ceil(x + w), math.ceil(y + h)
     inside = max(box[0], 0), max(box[1], 0), min(box[2], width), min(box[3], height)
@@ -66,7 +66,7 @@ def runs_of_bbox(bbox: list[float], size: tuple[int, int]) -> Runs:
 
 
 def runs_of_rle(code: Entry, size: tuple[int, int]) -> Runs:
-    """pycocotools does not look whether the runs fill the image."""
+    """The runs of an RLE. Raises Unusable unless they fill the image, which pycocotools does not check."""
     if tuple(code['size']) != size:
         raise Unusable(f'has an RLE of {list(code["size"])}, but its image is {list(size)}')
     counts, pixels = code['counts'], size[0] * size[1]
@@ -84,7 +84,7 @@ def runs_of_rle(code: Entry, size: tuple[int, int]) -> Runs:
 
 
 def outline_of_polygons(annotation: Entry, size: tuple[int, int]) -> Outline:
-    """Polygons that reach far outside the image are cut, since pycocotools walks along them point by point."""
+    """The outline of polygons. Those that reach far outside are clipped: pycocotools walks along all their pixels."""
     height, width = size
     given = [np.asarray(polygon, float) for polygon in annotation['segmentation']]
     polygons: list[Points] = [

@@ -23,7 +23,7 @@ def read_detections(detections: Any) -> tuple[Any, Any, Any]:
 def names_of_detections(detections: Any) -> tuple[str, ...]:
     """Class names by label from supervision's `Detections`, which give one for each detection; () without any.
 
-    A label that no detection has is called by its number.
+    The name of a label that no detection has is its number.
     """
     names = detections.data.get('class_name')
     if names is None or detections.class_id is None:

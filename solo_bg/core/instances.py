@@ -19,24 +19,24 @@ from solo_bg.core.masks import Box
 class Instances:
     """The instances of one image, in the order given (a detector gives the best score first).
 
-    Validated when made, never changed afterwards, indexed like an array. Each mask is held as a box and its crop. The
-    crops are views of the dense masks where those were given; a detector's large crops are packed (`Crops`). Dense
-    masks are built when they are asked for. Labels, scores and boxes are also kept on the host, so that choosing some
-    instances does not wait for the device.
+    They are validated when created, never change afterwards, and can be indexed like an array. Each mask is stored as
+    its box and the crop inside it. Crops are views of the dense masks if those were given; a detector's large crops
+    are packed (`Crops`). `masks` builds dense masks on demand. Labels, scores and boxes are also kept on the host, so
+    that selecting instances does not wait for the device.
 
     Args:
         masks: bool (N, H, W).
         labels: int64 (N,), indices into `class_names`.
         scores: float32 (N,), finite.
-        class_names: all classes that the source knows. Where it is empty, a label is named by its number.
+        class_names: all classes that the source knows. If it is empty, the name of a label is its number.
 
     Attributes:
         size: height and width of the image.
         alpha: uint8 (H, W), the opacity of the foreground, or None. `with_alpha` sets it. `union` is `alpha > 127`.
         margin: how many pixels `foreground` reaches beyond `union`. `grow` sets it.
-        tracks: for the frames of a video, the number of each instance, the same in every frame; or None. `tracked`
-            sets it.
-        host_labels: `labels` as numbers.
+        tracks: for a frame of a video, the track number of each instance, the same in every frame; else None.
+            `tracked` sets it.
+        host_labels: `labels` as Python integers.
 
     Raises:
         ValueError: a shape, a type or a length does not fit; the message says what was given.
@@ -96,7 +96,7 @@ class Instances:
         device: torch.device,
         boxes: Tensor | None = None,
     ) -> list[Box]:
-        """Check and keep everything but the masks. Returns `boxes` on the host, brought there in the same transfer."""
+        """Check and store everything but the masks. Returns `boxes` on the host, copied in the same transfer."""
         check_lengths(labels, scores, length, device)
         self.labels, self.scores = labels.long(), scores.float()
         self.host_labels, host_scores, host_boxes = to_host(self.labels, self.scores, boxes)
@@ -122,7 +122,7 @@ class Instances:
 
     @property
     def masks(self) -> Tensor:
-        """bool (N, H, W). Built at each call where only boxes and crops are held: keep it if you need it twice."""
+        """bool (N, H, W). Built at each access if only boxes and crops are stored: keep it if you need it twice."""
         if self._dense is not None:
             return self._dense
         dense = torch.zeros(len(self), *self.size, dtype=torch.bool, device=self.device)
@@ -137,7 +137,7 @@ class Instances:
 
     @lazy
     def host_boxes(self) -> list[Box]:
-        """`boxes` as numbers, for slicing."""
+        """`boxes` as tuples of Python integers, for slicing."""
         return [tuple(box) for box in self.boxes.tolist()]
 
     @lazy
@@ -150,7 +150,7 @@ class Instances:
         return self.masks
 
     def _layers(self) -> Iterator[mask_ops.Layer]:
-        """All masks, in as few calls as pay on the device: together on a GPU where they are small, else one by one."""
+        """All masks in the grouping that is faster on the device: small ones together on a GPU, else one by one."""
         if mask_ops.together(len(self), self.size, self.device):
             yield slice(0, len(self)), (0, 0, self.size[1], self.size[0]), self._dense_on_gpu
         else:
@@ -196,10 +196,10 @@ class Instances:
         return {name: self.names.count(name) for name in sorted(set(self.names))}
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Instances:
-        """The chosen instances, in the chosen order: a number, a slice, a list of numbers, or bool (N,).
+        """Select instances by an index, a slice, a list of indices or a bool mask (N,), in the order of the index.
 
-        `alpha` stays as it is where all instances are chosen. Where some are left out, it becomes 0 outside the chosen
-        masks, because the soft pixels around a mask may belong to an instance that is left out.
+        `alpha` stays the same if all instances are selected. Otherwise it becomes 0 outside the selected masks, because
+        the soft pixels around a mask may belong to an instance that is left out.
         """
         if not isinstance(index, (int, slice)):
             index = torch.as_tensor(index, device='cpu')
@@ -231,13 +231,14 @@ class Instances:
         return other
 
     def join(self, other: Instances) -> Instances:
-        """These, then the other's, of one image. Labels go by name; names that only the other has come after ours.
+        """Append the other instances of the same image to these.
 
-        Where only one side has class names, the other side's labels are named by their numbers. The larger alpha wins;
-        masks without alpha are opaque. The margin is the larger one.
+        Classes are matched by name; names that only `other` has are appended to `class_names`. If only one side has
+        class names, the names of the other side's labels are their numbers. Each pixel gets the larger alpha; masks
+        without alpha count as opaque. The margin is the larger one.
 
         Raises:
-            ValueError: they are of images of different sizes.
+            ValueError: the images have different sizes.
         """
         if self.size != other.size:
             raise ValueError(f'instances of images of sizes {self.size} and {other.size} cannot be joined')
@@ -274,7 +275,7 @@ class Instances:
         return grown
 
     def named(self, class_names: Sequence[str]) -> Instances:
-        """The same instances with these names of all classes. Raises ValueError where a label has none."""
+        """The same instances with these names of all classes. Raises ValueError if a label has no name."""
         if max(self.host_labels, default=-1) >= len(class_names):
             raise ValueError(f'labels go up to {max(self.host_labels)}, {len(class_names)} names given')
         renamed = copy.copy(self)
@@ -283,15 +284,15 @@ class Instances:
         return renamed
 
     def tracked(self, tracks: Sequence[int]) -> Instances:
-        """The same instances with these numbers, which tell instances of one video apart. ValueError: not one each."""
+        """The same instances with these track numbers. Raises ValueError unless there is one for each instance."""
         if len(tracks) != len(self):
-            raise ValueError(f'{len(tracks)} numbers given for {len(self)} instances')
+            raise ValueError(f'expected {len(self)} track numbers, one for each instance, got {len(tracks)}')
         numbered = copy.copy(self)
         numbered.tracks = list(tracks)
         return numbered
 
     def opacity(self) -> Tensor:
-        """uint8 (H, W): `alpha`, or 255 on the union where there is no alpha."""
+        """uint8 (H, W): `alpha`, or without alpha 255 on the union and 0 elsewhere."""
         return self.union.to(torch.uint8) * 255 if self.alpha is None else self.alpha
 
     def with_alpha(self, alpha: Tensor) -> Instances:
@@ -327,7 +328,7 @@ class Instances:
         return fitted
 
     def select(self, score_thr: float = 0.0, classes: Iterable[str] | None = None) -> Instances:
-        """Those with score > `score_thr` and, if `classes` are given (names, or one name), a name among them.
+        """Select the instances with score > `score_thr` and, if `classes` are given (names, or one name), such a class.
 
         The order stays.
 

@@ -1,4 +1,4 @@
-"""What can be computed from masks alone, on the device they are on.
+"""Operations on masks, on the device of the masks.
 
 A mask is bool (H, W); masks are bool (N, H, W). A box is xyxy in pixels, half-open. A crop is a mask cut to its box. A
 layer is some of the masks, cut to one box.
@@ -22,7 +22,7 @@ TOGETHER = {'cuda': 2**26}  # pixels of all masks of an image: up to this size o
 
 
 def together(count: int, size: tuple[int, int], device: torch.device) -> bool:
-    """Whether `count` masks of images of height and width `size` are computed on in one call, not in one call each."""
+    """Whether to process `count` masks of an image of height and width `size` in one call, not in one call each."""
     return 0 < count * size[0] * size[1] <= TOGETHER.get(device.type, 0)
 
 

@@ -15,9 +15,9 @@ from solo_bg.core.crops import Crops, Packed
 from solo_bg.core.instances import Instances
 from solo_bg.core.masks import Box
 
-COVERED = 0.5  # share of a mask in better masks of its class from which on it is a duplicate
-CUT = 0.25  # what the score of a mask counts for that a border cuts, when duplicates are looked for
-PACKED = 2**12  # pixels of a crop from which on it is packed: there may be thousands
+COVERED = 0.5  # a mask is a duplicate if this share of it lies in better masks of its class
+CUT = 0.25  # factor on the score of a mask that a border cuts, when duplicates are searched
+PACKED = 2**12  # crops with at least this many pixels are packed: there may be thousands of crops
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Piece:
 
     @property
     def worth(self) -> float:
-        """The score, where duplicates are looked for: a complete mask is worth more than one that a border cuts."""
+        """The score for the search of duplicates: a complete mask is worth more than one that a border cuts."""
         return self.score * (CUT if self.open else 1)
 
     def mask_in(self, region: Box) -> Tensor:
@@ -59,7 +59,7 @@ class Piece:
 
 
 class Ranked(Protocol):
-    """What `without_duplicates` must know of a mask. A larger `worth` is better."""
+    """What `without_duplicates` needs to know about a mask. A larger `worth` is better."""
 
     @property
     def box(self) -> Box: ...
@@ -141,7 +141,7 @@ def unpacked(crop: Tensor | Packed) -> Tensor:
 
 
 def common(first: Box, second: Box) -> Box:
-    """What two boxes share; its ends lie before its starts if that is nothing."""
+    """The intersection of two boxes. If they do not overlap, its ends are not above its starts."""
     return max(first[0], second[0]), max(first[1], second[1]), min(first[2], second[2]), min(first[3], second[3])
 
 
@@ -157,7 +157,7 @@ def around(boxes: Iterable[Box]) -> Box:
 
 
 def borders(piece: Piece, size: tuple[int, int], edge: int) -> Iterator[Box]:
-    """For each border of its tile at which a piece ends, unless the image does: the box where it may go on."""
+    """For each border of its tile that cuts a piece: the box beyond the border where the object may continue."""
     (left, top, right, bottom), (x0, y0, x1, y1), (height, width) = piece.tile, piece.box, size
     if left > 0 and x0 - left <= edge:
         yield max(0, left - edge), y0, left, y1

@@ -1,4 +1,4 @@
-"""Makes `Instances` of other libraries' results. Recognises them by their attributes, so mmdet is not imported."""
+"""Convert other libraries' results to `Instances`. They are recognised by their attributes; mmdet is not imported."""
 
 from __future__ import annotations
 

@@ -76,10 +76,9 @@ def cut(instances: Instances, index: int, box: Box) -> Tensor:
 def steady(frames: Iterable[tuple[T, Instances]], window: int) -> Iterator[tuple[T, Instances]]:
     """Instances of each frame, steadied by those of the frames around it.
 
-    A pixel belongs to an instance where it does in more than half of `window` frames; in frames without the instance it
-    does not. So an instance that is found in few frames is left out, and one that is missed in few is filled in. Edges
-    that move on steadily stay where they are. Alpha is the median. Before the first frame and behind the last one,
-    that frame counts as often as needed.
+    A pixel belongs to an instance if it does so in more than half of the `window` frames around. Therefore an instance
+    that is found in few of them is left out, and one that is missed in few of them is filled in. Edges that move
+    steadily do not lag. Alpha is the median. At both ends, the first and the last frame are repeated.
 
     Args:
         frames: anything, with the instances of one frame; all of one size.

@@ -1,7 +1,7 @@
 """Join the instances that were found in overlapping tiles of one image.
 
-Where two tiles overlap, both show the same strip of the image. Two masks that agree there are of the same object. If
-the border of its tile cuts each of them where the other one goes on, they are joined.
+Where two tiles overlap, both show the same strip of the image. Two masks that agree there belong to the same object.
+They are joined if each is cut by the border of its own tile where the other one continues.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from solo_bg.core.masks import Box
 from solo_bg.core.pieces import Piece, around, borders, common, meet, packed
 
-AGREE = 0.5  # IoU in the shared strip from which on masks are of one object
-INSIDE = 0.75  # share of a mask in the strip that lies in another mask, of a part of that one
-LEAST = 16  # pixels that must agree in the strip; fewer tell nothing
+AGREE = 0.5  # masks with at least this IoU in the shared strip belong to one object
+INSIDE = 0.75  # a mask is a part of another one if at least this share of it, in the strip, lies in that one
+LEAST = 16  # smallest number of pixels that must agree in the strip
 
 
 def grid(size: tuple[int, int], side: int, overlap: int) -> list[Box]:
@@ -40,14 +40,14 @@ def grid(size: tuple[int, int], side: int, overlap: int) -> list[Box]:
 
 
 def join(pieces: Sequence[Piece], size: tuple[int, int], edge: int) -> list[Piece]:
-    """The pieces, those of one object joined where borders of tiles cut it.
+    """Join the pieces of each object that the borders of tiles cut; the other pieces stay as they are.
 
     An object that several tiles show completely is still there several times (see `without_duplicates`).
 
     Args:
         pieces: of all tiles, on the host.
         size: height and width of the image.
-        edge: a mask that comes as near to a border, in pixels, ends there.
+        edge: a mask at most this many pixels from a border counts as cut by it.
     """
     groups = {index: [index] for index in range(len(pieces))}  # a group is one list, which all its members share
     for first, second in seams(pieces, size, edge):
@@ -119,7 +119,7 @@ class Shown:
 
 
 def shown_at(index: int, piece: Piece, tile: Box, size: tuple[int, int], edge: int) -> Shown | None:
-    """What a piece has in the strip that its tile shares with another tile; None unless it goes on in that tile."""
+    """The part of a piece in the strip that two tiles share; None unless the piece may continue in the other tile."""
     box = common(piece.box, common(piece.tile, tile))
     if box[0] >= box[2] or box[1] >= box[3] or not any(meet(beyond, tile) for beyond in borders(piece, size, edge)):
         return None
@@ -131,8 +131,8 @@ def shown_at(index: int, piece: Piece, tile: Box, size: tuple[int, int], edge: i
 def matches(here: Sequence[Shown], there: Sequence[Shown]) -> Iterator[tuple[int, int]]:
     """Pairs of pieces of two tiles that agree in the strip between them, best agreement first.
 
-    A piece agrees with one of the other tile, or with several together that are parts of it: the arms of a horseshoe
-    may meet in one of two tiles only. Each piece is taken once.
+    A piece can agree with one piece of the other tile, or with several pieces together that are parts of it: the two
+    arms of a horseshoe are separate pieces in a tile that does not show where they meet. Each piece is used once.
     """
     both = {(one.index, other.index): shared(one, other) for one in here for other in there}
     both.update({(second, first): pixels for (first, second), pixels in both.items()})

@@ -1,4 +1,4 @@
-"""Bring together what was found in the tiles of an image, and in the whole image made smaller.
+"""Combine the instances of the tiles of an image with those of the whole image, scaled down.
 
 Tiles show small objects, and all edges, best. The whole image shows objects that are larger than a tile.
 """
@@ -16,7 +16,7 @@ from solo_bg.core.instances import Instances
 from solo_bg.core.masks import Box, boxes_of
 from solo_bg.core.pieces import Piece, common, packed, share_in, unpacked, without_duplicates
 
-BLURRED = 0.5  # what the score of a mask of the smaller image counts for, when duplicates are looked for
+BLURRED = 0.5  # factor on the score of a mask of the smaller image, when duplicates are searched
 ROWS = 256  # rows of a mask that are enlarged at once
 
 
@@ -74,7 +74,7 @@ def add_whole(pieces: Sequence[Piece], whole: Instances, size: tuple[int, int]) 
 
 
 def share_between(one: View, other: View) -> float:
-    """The share of a mask's pixels that lie in another: of the image, or of the smaller image if it shows either."""
+    """The share of a mask's pixels that lie in another, counted in the smaller image if either mask comes from it."""
     if isinstance(one.source, Piece) and isinstance(other.source, Piece):
         return share_in(one.source, other.source)
     return intersection(one.small, other.small) / max(1, one.small.area)
@@ -87,7 +87,7 @@ def reach(box: Box, given: tuple[int, int], size: tuple[int, int]) -> Box:
 
 
 def sampled(piece: Piece, size: tuple[int, int], small: tuple[int, int]) -> Small:
-    """A piece at the size of the smaller image: each of its pixels is the one of the piece at its centre."""
+    """A piece at the size of the smaller image, sampled at the centres of its pixels."""
     x0, y0, x1, y1 = piece.box
     rows, columns = (((torch.arange(few) + 0.5) * (many / few)).long() for few, many in zip(small, size, strict=True))
     top, bottom = (int((rows < edge).sum()) for edge in (y0, y1))
@@ -97,7 +97,7 @@ def sampled(piece: Piece, size: tuple[int, int], small: tuple[int, int]) -> Smal
 
 
 def intersection(first: Small, second: Small) -> int:
-    """Number of pixels that both have."""
+    """Number of pixels in both masks."""
     x0, y0, x1, y1 = common(first.box, second.box)
     if x0 >= x1 or y0 >= y1:
         return 0

@@ -57,7 +57,7 @@ def cut_window(
 
 
 def moved(window: Window, corner: tuple[float, float]) -> Window:
-    """The same window, counted from another first pixel."""
+    """The same window in the coordinates of a crop whose first pixel is at `corner`, (x, y)."""
     x, y = corner
     return window[0] - x, window[1] - y, window[2] - x, window[3] - y
 

@@ -178,12 +178,12 @@ def walk(folder: Path, skip: Collection[str], results: Collection[str], listing:
             if any(name in results for name in folders):
                 listing.results.add(os.fspath(where))
             folders = [name for name in folders if name not in results]
-            files = [name for name in files if is_image_name(name)]  # the run's own files are not worth a line
+            files = [name for name in files if is_image_name(name)]  # the run's own files are not reported
         waiting.extend(where / name for name in reversed(folders))
         for name in files:
             if is_image_name(name):
                 yield where / name
-            elif name.startswith('._') or not name.startswith('.'):  # other hidden files are nobody's images
+            elif name.startswith('._') or not name.startswith('.'):  # other hidden files are not reported
                 listing.left_out.add(os.path.abspath(where / name))
 
 
@@ -193,11 +193,11 @@ def is_image_name(name: str) -> bool:
 
 
 def identity(folder: str | Path) -> tuple[int, int]:
-    """The same for every path to the same folder."""
+    """A value that is equal for all paths to the same folder."""
     status = os.stat(folder)
     return status.st_dev, status.st_ino
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Or a link to one. `entry.is_dir()` alone raises OSError at a link to itself."""
+    """Whether it is a folder or a link to one. `entry.is_dir()` alone raises OSError for a link to itself."""
     return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))

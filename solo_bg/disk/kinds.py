@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-VIDEO = 'a video; give its name a suffix such as .mp4 or .mkv, by which videos are known'
+VIDEO = 'a video; rename it to a suffix of videos, such as .mp4 or .mkv'
 ARCHIVE = 'an archive; expected an image (unpack it first)'
 # (offset, bytes that a file has there, what the file is)
 SIGNATURES = (

@@ -67,7 +67,7 @@ class Video:
         path: the file; None for a pipe.
         rate: frames a second, on average.
         time_base: the unit of `Frame.pts`, in seconds.
-        fault: after all frames were read: what of the video could not be; None if nothing is missing.
+        fault: which part of the video could not be read, known after the last frame; None if nothing is missing.
 
     Raises:
         ImageError: there are no pictures in it, or they have more than `max_pixels`.

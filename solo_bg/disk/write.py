@@ -1,4 +1,4 @@
-"""Write files whole or not at all, and remove what processes left that died while they wrote."""
+"""Write files whole or not at all, and remove the temporary files of processes that died."""
 
 from __future__ import annotations
 

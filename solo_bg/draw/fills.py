@@ -60,7 +60,7 @@ def one_fill(name: str, images: Sequence[ImageFile] | None = None, max_pixels: i
     if name in FILLS:
         return load_fill(name)
     if name == 'dataset-mean' and images is None:
-        raise SetupError('the mean of the data set is known offline only; give it here as R,G,B')
+        raise SetupError('dataset-mean is not available here, because it needs all images; give the colour as R,G,B')
     if name == 'dataset-mean':
         return backgrounds.Colour(mean_colour((image.path for image in images or ()), max_pixels))
     if COLOUR.fullmatch(name):

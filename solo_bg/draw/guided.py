@@ -13,8 +13,8 @@ from solo_bg.draw.trimap import Trimap
 UNKNOWN = 0.05  # weight of unknown pixels, whose mask may be wrong, against 1 for certain ones
 LEAST, MOST = 0.05, 0.95  # of alpha, spread to 0 and 1: a linear function seldom reaches the ends
 PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))  # of channels, in the order of `solve_symmetric`
-LITTLE = 1e-5  # variance of the values, of 1, that is none
-POOR, GOOD = 0.5, 0.9  # of the opacity's variance that colour explains: where it is poor, the opacity stays
+LITTLE = 1e-5  # variances of values in 0..1 below this count as this
+POOR, GOOD = 0.5, 0.9  # share of the opacity's variance that colour explains: up to POOR, the opacity stays
 
 
 def guided(radius: int, eps: float) -> Callable[[Tensor, Tensor, Trimap], Tensor]:

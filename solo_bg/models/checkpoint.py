@@ -89,10 +89,10 @@ def read_checkpoint(path: Path, trust: bool = False) -> Any:
         return torch.load(path, map_location='cpu', weights_only=False) if trust else unpickle(path)
     except pickle.UnpicklingError as error:
         if NO_PICKLE.search(str(error)):
-            raise SetupError(f'{path} is no checkpoint, or not all of one; expected a .pth file') from error
+            raise SetupError(f'{path} is no checkpoint, or is truncated; expected a .pth file') from error
         raise SetupError(
             f'{path} is no checkpoint that can be loaded safely: {reason_in(error)}. '
-            'If you know who made it, --trust-checkpoint runs what is in it'
+            'If you know who made it, --trust-checkpoint loads it and runs the code in it'
         ) from error
     except UNREADABLE as error:
         reason = str(error).partition('. ')[0].partition('\n')[0] or type(error).__name__
@@ -113,7 +113,7 @@ def refuse_other_files(path: Path) -> None:
     kinds = {
         'is empty': not start,
         'is a web page, which servers send in place of a missing file': WEB_PAGE.match(start),
-        'only points to the weights; `git lfs pull` gets them': start.startswith(b'version https://git-lfs'),
+        'is a Git LFS pointer; `git lfs pull` downloads the weights': start.startswith(b'version https://git-lfs'),
     }
     for what, found in kinds.items():
         if found:

@@ -78,10 +78,10 @@ def bring(url: str, target: Path, report: Report | None, timeout: float) -> Path
         raise SetupError(f'{url} cannot be reached: {error}; {mend(url, target)}') from error
     there = part.stat().st_size
     if expected is not None and there < expected:
-        raise SetupError(f'{url} ended after {there} of {expected} bytes; the same command goes on from there')
+        raise SetupError(f'{url} ended after {there} of {expected} bytes; run the same command again to continue')
     if not right_hash(part, target.name) or (expected is not None and there > expected):
         part.unlink()
-        raise SetupError(f'{url} gave {there} bytes that are not what {target.name} says; {mend(url, target)}')
+        raise SetupError(f'{url} sent {there} bytes whose SHA-256 does not match {target.name}; {mend(url, target)}')
     part.replace(target)
     return target
 

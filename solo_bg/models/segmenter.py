@@ -198,7 +198,9 @@ class Segmenter:
             prepared: dict[str, Any] = self._preprocess({'img': image, 'img_id': 0})
         except cv2.error as error:
             height, width = image.shape[:2]
-            raise ImageError(f'{width}x{height} pixels cannot be brought to the model: {error.err}') from error
+            raise ImageError(
+                f'the test pipeline cannot process an image of {width}x{height} pixels: {error.err}'
+            ) from error
         return prepared
 
     def describe(self) -> dict[str, Any]:

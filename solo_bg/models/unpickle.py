@@ -59,7 +59,7 @@ class ArrayRecord:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, by_columns, data = state
         if not isinstance(kind, DtypeRecord) or not isinstance(data, bytes):
-            raise pickle.UnpicklingError('it makes an array of something else than numbers')
+            raise pickle.UnpicklingError('it builds an array of something other than numbers')
         flat = np.frombuffer(bytearray(data), kind.dtype)  # of a bytearray: it can be written to
         self.array = flat.reshape(shape, order='F' if by_columns else 'C')
 
@@ -100,7 +100,7 @@ def no_bytes() -> bytes:
 def number(kind: DtypeRecord, data: bytes) -> Any:
     """Stands for NumPy's `scalar`."""
     if not isinstance(kind, DtypeRecord) or not isinstance(data, bytes) or len(data) != kind.dtype.itemsize:
-        raise pickle.UnpicklingError('it makes a number of something else than its bytes')
+        raise pickle.UnpicklingError('it builds a number from something other than bytes')
     return np.frombuffer(data, kind.dtype)[0]
 
 

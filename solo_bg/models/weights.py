@@ -75,7 +75,7 @@ def explain(misfit: Misfit, own: Mapping[str, Tensor], given: Checkpoint, config
     overrides = class_overrides(config, own, given.state_dict, misfit) if config else None
     if config and overrides:
         theirs, ours = next(iter(overrides.values())), next(iter(class_settings(config.model).values()))
-        return f'it has {theirs} classes, the config {ours}. Where that is meant, give {as_options(overrides)}'
+        return f'it has {theirs} classes, the config {ours}. If that is intended, add {as_options(overrides)}'
     advice = fitting_config(given.state_dict)
     hints = [f'They fit {advice}' if advice else 'Give the config they were trained with']
     if given.meta.get('cfg'):
@@ -83,5 +83,5 @@ def explain(misfit: Misfit, own: Mapping[str, Tensor], given: Checkpoint, config
     if given.renamed:
         hints.append("They are the original SOLO's, under mmdet's names (as tools/convert_checkpoint.py gives them)")
     elif str(given.meta.get('mmdet_version')).startswith('2.'):
-        hints.append('mmdet 2 wrote them, and mmdet 3 calls the layers of some models otherwise')
+        hints.append('mmdet 2 wrote them, and mmdet 3 has other names for the layers of some models')
     return f'of {len(own)} weights {misfit}. {". ".join(hints)}'

@@ -21,9 +21,7 @@ from solo_bg.runs.run_files import shard_runs
 from solo_bg.runs.shards import WHOLE, Shard
 
 LOCK = 'run.lock'
-TAKEN = (
-    'is there already; --resume goes on where an earlier run ended, --overwrite begins again, or choose another --out'
-)
+TAKEN = 'is there already; --resume continues the earlier run, --overwrite starts again, or choose another --out'
 
 
 @contextmanager
@@ -109,11 +107,11 @@ def refuse_results(paths: Iterable[Path]) -> None:
 
 
 def refuse_files(out: Path, shard: Shard) -> None:
-    """Raise SetupError if there are files by the names of ours. There are no journals: the files are not results."""
+    """Raise SetupError if files with the names of results exist. Called without journals: they are not results."""
     names = [MANIFEST, shard.name(MANIFEST), RUN, ANNOTATIONS, LABELS, *map(index_name, PART_STYLES)]
     for path in [out / name for name in names if (out / name).exists()]:
         if path.name != RUN or not is_our_run(path):  # a run that was stopped early leaves its run.json alone
-            raise SetupError(f'{path} is there, but no manifest of this tool; move it away, or choose another --out')
+            raise SetupError(f'{path} is there, but this tool did not write it; move it away, or choose another --out')
 
 
 def refuse_pictures(out: Path) -> None:

@@ -69,7 +69,9 @@ def make_plan(settings: Settings) -> Plan:
     from solo_bg.runs.report.files import FOLDER
 
     if launched_shard() and '-' in settings.inputs:
-        raise SetupError('torchrun and the list - exclude each other: each process would get a part; use @list.txt')
+        raise SetupError(
+            'torchrun and a list from standard input exclude each other: each process would get a part; use @list.txt'
+        )
     own = [os.path.abspath(settings.out / folder) for folder in (*STYLE_NAMES, THUMBNAILS)]
     listing = find_images(settings.inputs, own, (*STYLE_NAMES, FOLDER))
     images, given = listing.images, ', '.join(settings.inputs)
@@ -112,7 +114,7 @@ def match(
     unknown, ambiguous = set(matches.unknown), set(matches.ambiguous)
     unlabelled = {image.shown for image in images if image.shown in unknown and os.path.isfile(image.path)}
     records = [Record(shown, 'unlabelled') for shown in sorted(unlabelled)]
-    several = 'shares its path below INPUT with another image, and the annotations have one such path'
+    several = 'has the same path below INPUT as another image, but the annotations list this path once'
     records += [Record(shown, 'error', error=several) for shown in sorted(ambiguous)]
     absent = 'is in the annotations, but there is no such image'
     hints = {name: f'{absent}; {hint}' for name, hint in matches.hints.items()}

@@ -17,8 +17,8 @@ def optimise(model: Any, precision: str, backend: str = 'torch') -> None:
     """Rearrange a lazy SOLO for prediction, in place. Afterwards it can be neither trained nor saved.
 
     Batch norm is folded into the backbone's convolutions. The head's halving of the finest feature map is folded into
-    the neck's last convolution. Memory is laid out channels last. In float32 on the CPU, where torch multiplies 3x3
-    convolutions out, `WinogradConv2d` replaces them. With `openvino`, OpenVINO computes the convolutions.
+    the neck's last convolution. Memory is laid out channels last. In float32 on the CPU, where torch computes 3x3
+    convolutions directly, `WinogradConv2d` replaces them. With `openvino`, OpenVINO computes the convolutions.
 
     Args:
         model: mmdet's `SOLO` with a lazy head and its weights, on its device.

@@ -1,4 +1,4 @@
-"""3x3 convolutions with fewer multiplications, for float32 on the CPU, where torch multiplies them out.
+"""3x3 convolutions with fewer multiplications, for float32 on the CPU, where torch computes them directly.
 
 Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, https://arxiv.org/abs/1509.09308, section 4) computes 4x4
 outputs with 36 multiplications instead of 144. It treats a tile of the image and the kernel as polynomials, and finds

@@ -75,12 +75,12 @@ class Source:
     Attributes:
         needs_model: the command takes CONFIG and CHECKPOINT for this source.
         needs_annotations: the command takes `--ann` for this source.
-        has_scores: its scores mean something; otherwise `--score-thr` does not apply.
-        takes_tiles: it has `in_tiles`, so that the command takes `--tiles` for it.
+        has_scores: its scores are meaningful; otherwise `--score-thr` does not apply.
+        takes_tiles: it defines `in_tiles`, so the command accepts `--tiles`.
         option_defaults: the `--source-options` it takes, with their defaults. A default's type is the option's type.
         class_names: all classes it can find.
-        at_once: how many calls it can take at the same time, each in a thread of its own, with one image each. From 2
-            on, images are not put into batches.
+        at_once: number of concurrent calls that it supports, in threads. If it is above 1, each call gets one image
+            instead of a batch.
         device: where it computes and where its masks are: `cpu`, `cuda` or `cuda:N`.
     """
 
@@ -105,18 +105,18 @@ class Source:
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
-        """Everything that the masks depend on besides the image and its annotations, as JSON takes it.
+        """Everything that the masks depend on besides the image and its annotations, as a dict that JSON can hold.
 
-        `--resume` compares it with that of the earlier run, and run.json holds it.
+        `--resume` compares it with that of the earlier run. It is written to run.json.
         """
         raise NotImplementedError
 
     def prepare(self, image: InputImage) -> InputImage:
-        """Preprocess one image ahead of its turn, in another thread. Raises ImageError as `__call__` does."""
+        """Preprocess one image in a worker thread, before `__call__`. Raises ImageError as `__call__` does."""
         return image
 
     def batch_shape(self, image: InputImage) -> Hashable:
-        """Images with equal values share a batch."""
+        """A key of the image. Images with equal keys may share a batch."""
         return image.pixels.shape[:2]
 
     def __call__(self, images: Sequence[InputImage]) -> list[Instances]:
@@ -124,9 +124,9 @@ class Source:
         raise NotImplementedError
 
     def in_tiles(self, side: int, overlap: int) -> Source:
-        """This source for large images: it looks at overlapping tiles, and its instances are joined.
+        """This source for large images: it segments overlapping tiles and joins their instances.
 
-        A source whose instances in a part of an image are those of the image can return
+        Called only if `takes_tiles`. A source that can segment a part of an image by itself can return
         `solo_bg.sources.tiled.Tiled(self, side, overlap)`.
 
         Args:
@@ -137,7 +137,7 @@ class Source:
     def start_clip(self) -> Callable[[InputImage], Instances]:
         """A function for the frames of one clip, called with one after the other.
 
-        A source that remembers, such as RobustVideoMatting, carries its state from frame to frame. For the others each
-        frame is a still.
+        A source with a state, such as RobustVideoMatting, carries it from frame to frame. All others process each frame
+        by itself.
         """
         return lambda frame: self([frame])[0]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class GrabCut(Classic):
-    """What GrabCut cuts out around a start. With `--ann` the start is the annotated objects, otherwise a box.
+    """The foreground that GrabCut finds from a start: the annotated objects with `--ann`, otherwise a box.
 
     Options:
         box: `X0,Y0,X1,Y1` as shares of the width and height; outside of it everything is background.

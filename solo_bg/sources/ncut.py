@@ -23,9 +23,9 @@ class NormalisedCut(Classic):
     """The regions of a normalised cut that touch the border least.
 
     Options:
-        superpixels: about as many as the image is divided into before.
-        compactness: of the superpixels; the larger, the more alike their shapes.
-        threshold: regions are cut on as long as the cut is below it, 0 to 1.
+        superpixels: approximate number of superpixels.
+        compactness: of the superpixels; with a larger value they are more alike in shape.
+        threshold: regions are divided further while the cost of the cut is below it, 0 to 1.
         touch: regions that touch the border less than this are foreground (see `off_border`).
         side: the longer side of the copy that is cut, in pixels.
     """
@@ -65,7 +65,7 @@ def cut(pixels: Pixels, superpixels: int, compactness: float, threshold: float) 
 
 
 def regions(similar: Similar, threshold: float) -> Labels:
-    """Which region each node of a graph belongs to, int (N,), from 0. Regions are cut on as long as that is cheap.
+    """Which region each node of a graph belongs to, int (N,), from 0. Regions are divided while the cut is cheap.
 
     Args:
         similar: the weights of the edges, float64 (N, N), symmetric, positive on the diagonal.

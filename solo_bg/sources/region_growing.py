@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RegionGrowing(Classic):
-    """What does not grow together with the border; or, with seeds, what grows from them.
+    """With seeds, the region that grows from them; without seeds, everything that does not grow from the border.
 
     Options:
         seeds: points of the foreground, `X,Y` each in pixels of the original image, joined by `+`: `120,80+200,90`.

@@ -1,4 +1,4 @@
-"""`--tiles`: a source that looks at an image in overlapping tiles, and at the whole of it."""
+"""`--tiles`: a source that segments overlapping tiles of an image, and the whole image."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from solo_bg.core.masks import Box
     from solo_bg.core.pieces import Piece
 
-WHOLE = 2048  # longer side of the whole image, in pixels, at most; models make it smaller still
+WHOLE = 2048  # largest longer side of the whole image, in pixels; models scale it down further
 SMALLEST, LEAST_OVERLAP = 64, 16  # pixels
-ON_GPU = 8  # tiles in a forward pass there
+ON_GPU = 8  # tiles in a forward pass on a GPU
 
 
 def read_tiles(text: str) -> tuple[int, int]:
     """Side and overlap of the tiles: `1024:128` -> (1024, 128), `1024` -> (1024, 256), a quarter.
 
     Raises:
-        SetupError: it is neither, or the numbers make no tiles.
+        SetupError: the text has another form, or the numbers are too small or too large.
     """
     side, _, overlap = text.partition(':')
     if not side.isdecimal() or not (overlap.isdecimal() or text == side):
@@ -38,12 +38,12 @@ def read_tiles(text: str) -> tuple[int, int]:
 
 
 class Tiled(Source):
-    """Another source, whose instances in tiles are joined.
+    """Runs another source on tiles and on the whole image, and joins the instances.
 
-    An image that is no larger than a tile goes to the source as it is.
+    An image that is no larger than a tile is passed to the source unchanged.
 
     Args:
-        source: it takes images of any size.
+        source: must accept images of any size.
         side, overlap: of the tiles, in pixels.
     """
 
@@ -58,7 +58,7 @@ class Tiled(Source):
         return {**self.source.describe(), 'tiles': [self.side, self.overlap]}
 
     def prepare(self, image: InputImage) -> InputImage:
-        """Prepare the whole image. A tile is prepared when its turn comes: together they are larger than the image."""
+        """Prepare the whole image. Tiles are prepared later, one by one, because together they need more memory."""
         return self.source.prepare(image) if self.fits(image) else image.with_prepared(self.prepare_whole(image))
 
     def batch_shape(self, image: InputImage) -> Hashable:
@@ -70,11 +70,11 @@ class Tiled(Source):
         return [self.source([image])[0] if self.fits(image) else self.find(image) for image in images]
 
     def fits(self, image: InputImage) -> bool:
-        """Whether one tile holds the image."""
+        """Whether the image is no larger than a tile."""
         return max(image.pixels.shape[:2]) <= self.side
 
     def prepare_whole(self, image: InputImage) -> InputImage:
-        """The whole image, made smaller, for the source."""
+        """The whole image, scaled down and prepared for the source."""
         import cv2
 
         height, width = image.pixels.shape[:2]
@@ -99,7 +99,7 @@ class Tiled(Source):
 
     @property
     def edge(self) -> int:
-        """How near to a border a mask may end that the border cuts: a model's masks are not exact to the pixel."""
+        """A mask this close to a tile's border, in pixels, counts as cut, since masks are not exact to the pixel."""
         return max(4, self.overlap // 16)
 
     def whole_instances(self, image: InputImage) -> Instances:

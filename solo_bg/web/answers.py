@@ -82,7 +82,7 @@ def draw(found: Segmented, options: Options) -> Response:
 
 
 def name_in_zip(key: str, path: str) -> str:
-    """`eliminated.png` for the only picture of a style; a part of a style is called as the style's index says."""
+    """`eliminated.png` for the only picture of a style; a part of a style has the name that is in the style's index."""
     return path if '/' in key else key + Path(path).suffix
 
 

@@ -29,8 +29,7 @@ HEADERS = {
 
 
 class Guard:
-    """Refuses requests of other sites and strangers, bodies that are too large by their own account, and what does not
-    fit into the queue.
+    """Refuses requests from other sites, without the token, with too large a Content-Length, or beyond the queue.
 
     Args:
         app: the application.

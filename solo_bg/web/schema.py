@@ -1,4 +1,4 @@
-"""The API in OpenAPI's words: the forms' fields are those of the command's options, so they are described from them."""
+"""The OpenAPI description of the API. The fields of its forms are described from the options of the command."""
 
 from __future__ import annotations
 

@@ -308,7 +308,7 @@ def test_images_of_one_path_below_several_inputs_are_ambiguous(data, tmp_path, c
     assert run_gt(tmp_path, str(tmp_path / 'more')) == 1
     status = [line['status'] for line in manifest(tmp_path / 'out')]
     assert status.count('error') == 6 and status.count('ok') == 1
-    assert 'shares its path below INPUT' in capsys.readouterr().err
+    assert 'has the same path below INPUT as another image' in capsys.readouterr().err
 
 
 def test_an_input_that_is_not_there_fails_with_annotations_too(data, tmp_path, capsys):

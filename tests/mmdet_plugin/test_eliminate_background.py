@@ -199,7 +199,7 @@ def test_after_a_geometric_transform_it_says_so(data, tmp_path):
         ({'source': 'file'}, ValueError, 'with an ann_file'),
         ({'prob': 2}, ValueError, 'prob must be'),
         ({'fill': 'pink'}, SetupError, 'no fill is called'),
-        ({'fill': 'dataset-mean'}, SetupError, 'give it here as R,G,B'),
+        ({'fill': 'dataset-mean'}, SetupError, 'give the colour as R,G,B'),
         ({'classes': ['cat'], 'class_names': ['dog']}, ValueError, "no class named 'cat'"),
         ({'classes': 'dog', 'class_names': ['dog']}, ValueError, "a list of names or label indices, got 'dog'"),
         ({'classes': [1], 'class_names': ['dog']}, ValueError, 'no class has the label 1'),

@@ -65,7 +65,7 @@ def test_another_number_of_classes(tmp_path, capsys, weights):
     option = '--cfg-options', 'model.mask_head.num_classes=80'
     error = refused(tmp_path, capsys, CHECKPOINT, *option)
     assert 'it has 13 classes, the config 80' in error
-    assert 'give --cfg-options model.mask_head.num_classes=1' in error
+    assert 'add --cfg-options model.mask_head.num_classes=1' in error
     config = Config.fromfile(CONFIG)
     config.model.mask_head.num_classes = 7
     seven = {
@@ -122,7 +122,7 @@ def test_weights_that_are_not_finite(tmp_path, capsys, weights, value):
         (b'<HTML><body>moved</body></HTML>', 'it is a web page'),
         (b'<?xml version="1.0"?><Error>AccessDenied</Error>', 'it is a web page'),
         (b'version https://git-lfs.github.com/spec/v1\noid sha256:00\n', 'git lfs pull'),
-        (b'{"message": "not found"}', 'is no checkpoint, or not all of one'),
+        (b'{"message": "not found"}', 'is no checkpoint, or is truncated'),
         (CHECKPOINT.read_bytes()[:90000], 'cannot be read as a checkpoint'),
     ],
 )

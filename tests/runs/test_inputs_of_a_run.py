@@ -32,5 +32,5 @@ def test_an_input_that_does_not_exist_is_named(tmp_path):
 def test_torchrun_cannot_share_standard_input(tmp_path, monkeypatch):
     for name, value in (('TORCHELASTIC_RUN_ID', '1'), ('RANK', '0'), ('WORLD_SIZE', '2')):
         monkeypatch.setenv(name, value)
-    with pytest.raises(SetupError, match='torchrun and the list - exclude each other'):
+    with pytest.raises(SetupError, match='torchrun and a list from standard input exclude each other'):
         plan(tmp_path, '-')

@@ -72,7 +72,7 @@ def test_results_are_not_overwritten_unasked(labelled, tmp_path, capsys):
     assert main(*labelled, out=out) == 1
     before = state(out)
     assert main(*labelled, out=out) == 2
-    assert '--resume goes on' in capsys.readouterr().err and state(out) == before
+    assert '--resume continues' in capsys.readouterr().err and state(out) == before
     (tmp_path / 'other/overlay').mkdir(parents=True)
     (tmp_path / 'other/overlay/mine.png').write_bytes(b'mine')
     assert main(*labelled, out=tmp_path / 'other') == 2

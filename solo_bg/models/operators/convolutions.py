@@ -1,7 +1,4 @@
-"""mmcv's operators whose sampling positions the network predicts. They are for prediction only: no derivatives.
-
-They are for prediction only: their derivatives are not provided.
-"""
+"""mmcv's operators whose sampling positions the network predicts. For prediction only: they have no derivatives."""
 
 from __future__ import annotations
 
