@@ -124,7 +124,7 @@ class CascadeStages(BaseModule):
         """Stages 2 and 3 for boxes, float (N, 5), with the image's index first, in the order of the images."""
         warped = F.max_pool2d(warp_rois(features, rois, self.warp_size, self.stride), 2)
         masks = self.mask_head(warped)
-        classes, deltas = self.bbox_head(warped, F.avg_pool2d(masks.sigmoid(), 2))
+        classes, deltas = self.bbox_head(warped, F.avg_pool2d(masks.sigmoid()[:, None], 2)[:, 0])
         return Stage(rois, masks.float(), classes.float(), deltas.float())
 
     def stages_of(self, features: Tensor, boxes: Sequence[Tensor], metas: Sequence[dict]) -> list[Stage]:

@@ -65,6 +65,13 @@ def test_three_stages(model, data):
     assert set(three.roi_head.loss(data.features[-1], boxes, data.samples)) == {'loss_mask', 'loss_class', 'loss_box'}
 
 
+def test_an_image_without_regions(model, data):
+    """The RPN may find none in any image of a batch."""
+    metas, nothing = metas_of(data), torch.zeros(0, 4)
+    (found, *_) = model.roi_head.find(data.features[-1], [nothing] * len(metas), metas, False)
+    assert len(found.scores) == 0 and len(found.masks) == 0
+
+
 def test_the_box_is_moved_by_the_offsets_of_its_best_class(model):
     rois = torch.tensor([[0, 10.0, 20, 30, 60], [1, 5, 5, 15, 25]])
     classes = torch.tensor([[0.0, 1, 9], [3, 2, 9]])  # background, the last one, does not count
