@@ -264,8 +264,8 @@ def add_expert(option: Callable[..., argparse.Action]) -> None:
     )
     option('--backend', choices=('auto', 'torch', 'openvino'), default='auto', help=backends)
     tiles = (
-        'for small objects in large images: segment overlapping tiles of SIZE x SIZE pixels and the whole image, and '
-        'join the instances. OVERLAP: a quarter of SIZE if left out (default: no tiles)'
+        'segment overlapping tiles of SIZE x SIZE pixels as well as the whole image, and join the instances: finds '
+        'small objects in large images. OVERLAP: a quarter of SIZE if left out (default: no tiles)'
     )
     option('--tiles', metavar='SIZE[:OVERLAP]', help=tiles)
     option('--stock-head', action='store_true', help="use mmdet's own SOLO head instead of this package's faster one")
