@@ -29,8 +29,8 @@ HEADS = {
         'test_cfg': {'shorter_sides': [107, 135, 160, 200, 240, 300, 360], 'max_per_img': 100},
     },
 }
-EXAMPLES = {'deepmask_r18': 96, 'instancefcn_r18': 32}  # windows, or images in several scales
-STEPS = {'deepmask_r18': 600, 'instancefcn_r18': 1000}
+EXAMPLES = {'deepmask_r18': 192, 'instancefcn_r18': 32}  # windows, or images in several scales
+STEPS = {'deepmask_r18': 1200, 'instancefcn_r18': 1000}
 BATCH = {'deepmask_r18': 32, 'instancefcn_r18': 2}
 
 
