@@ -29,6 +29,7 @@ THRESHOLD = 0.3
 FIRST_SEED, SCENES = 6_000_000, 40  # drawn scenes to calibrate on
 CLASS_SHIFTS = [0.0, 0.3, 0.6, 0.9, 1.2, 1.5, 1.8, 2.1, 2.4]
 FOREGROUND_SHIFTS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
+AS_GOOD = 0.001  # of the IoU
 USUAL = 0.9  # the class shift with which the foreground's is chosen
 
 
@@ -61,7 +62,8 @@ def draw_scenes() -> list[tuple[np.ndarray, np.ndarray]]:
 def calibrate(segmenter: Segmenter, data: Path) -> tuple[float, float]:
     """The shifts of the class bias and of the foreground map's bias with the best mean IoU of the union.
 
-    The foreground's is chosen first. Photographs count twice as much as scenes.
+    The foreground's is chosen first. Photographs count twice as much as scenes. Of class shifts that are as good, the
+    smallest is taken: it finds the fewest spurious instances.
     """
     sets = [load_photographs(data), draw_scenes()]
     head = segmenter.model.mask_head
@@ -83,7 +85,8 @@ def calibrate(segmenter: Segmenter, data: Path) -> tuple[float, float]:
         return float(np.average(means, weights=[2, 1]))
 
     best_foreground = max(FOREGROUND_SHIFTS, key=lambda shift: score(USUAL, shift))
-    return max(CLASS_SHIFTS, key=lambda shift: score(shift, best_foreground)), best_foreground
+    scores = {shift: score(shift, best_foreground) for shift in CLASS_SHIFTS}
+    return min(shift for shift in CLASS_SHIFTS if scores[shift] > max(scores.values()) - AS_GOOD), best_foreground
 
 
 def main() -> None:
