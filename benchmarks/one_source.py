@@ -69,7 +69,7 @@ def fold(job: Job) -> Job:
     """Cut out photographs with solo_bg, from disk to disk.
 
     Args:
-        job: `name` of a published network, `weights`, `photos`, `out` and `threads`.
+        job: `name` of a published network, `weights`, `photos`, `out`, `threads`, and `options` of `eliminate_folder`.
 
     Returns:
         `wall` and `cpu` seconds; megabytes: `half`, the peak after half of the photographs, and `peak`.
@@ -78,7 +78,7 @@ def fold(job: Job) -> Job:
 
     peaks: list[float] = []
     given = job['name'], job['weights']
-    options: dict[str, Any] = {'styles': ['cutout'], 'device': 'cpu', 'threads': job['threads']}
+    options: dict[str, Any] = {'styles': ['cutout'], 'device': 'cpu', 'threads': job['threads'], **job['options']}
     eliminate_folder(job['photos'][:1], *given, out=f'{job["out"]}-first', **options)  # imports what is needed
     start = time.perf_counter(), time.process_time()
     records = eliminate_folder(
@@ -89,7 +89,7 @@ def fold(job: Job) -> Job:
 
 
 def fold_by_rembg(job: Job) -> Job:
-    """The same with rembg, as its own command `rembg p` goes through a folder. Arguments and results as in `fold`."""
+    """The same with rembg, as its own command `rembg p` goes through a folder; it takes no `options`."""
     os.environ |= {'OMP_NUM_THREADS': str(job['threads']), 'U2NET_HOME': str(Path(job['weights']).parent)}
     import rembg
 

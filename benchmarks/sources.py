@@ -22,6 +22,7 @@ from solo_bg.coco.dataset import Annotations
 from solo_bg.disk.inputs import list_images
 from solo_bg.disk.read import digest, read_image
 from solo_bg.models.foreground_zoo import FOREGROUND_MODELS
+from solo_bg.solo.compiled import openvino_precisions
 
 TINY = {'config': str(bundled.CONFIG), 'checkpoint': str(bundled.CHECKPOINT)}
 SHOWN = 4  # photographs in the picture
@@ -59,6 +60,9 @@ def rows(args: argparse.Namespace) -> list[Row]:
         if (file := args.weights / model.file_name).is_file() or (file := args.weights / f'{name}.onnx').is_file():
             settings = {'config': name, 'checkpoint': str(file)}
             networks.append(Row(name, 'foreground', settings, '', LICENCES[name]))
+            if name == args.rembg and 'bf16' in openvino_has():
+                reduced = {**settings, 'backend': 'openvino', 'precision': 'bf16'}
+                networks.append(Row(f'{name}, bf16', 'foreground', reduced, '', LICENCES[name]))
     classics = [Row(name, name) for name in ('kmeans', 'otsu', 'region-growing', 'grabcut')]
     classics.append(Row('grabcut-model', 'grabcut-model', TINY, '', 'Apache-2.0'))
     classics.append(Row('ncut', 'ncut'))
@@ -66,6 +70,11 @@ def rows(args: argparse.Namespace) -> list[Row]:
     for row in every:
         row.name += f', {row.refine}' if row.refine else ''
     return [row for row in every if not args.only or row.name in args.only]
+
+
+def openvino_has() -> list[str]:
+    """The precisions in which OpenVINO computes on this CPU; none where it is not installed."""
+    return openvino_precisions() if importlib.util.find_spec('openvino') else []
 
 
 def sources(args: argparse.Namespace) -> None:
@@ -163,26 +172,34 @@ def table(measured: Sequence[Row]) -> list[str]:
 
 def against_rembg(args: argparse.Namespace, weights: Path, photos: Sequence[str]) -> list[str]:
     """Cut out the photographs with solo_bg and with rembg, in turn, and compare time, memory and pixels."""
-    results: dict[str, list[dict[str, Any]]] = {'fold': [], 'fold_by_rembg': []}
+    ways: dict[str, tuple[str, dict[str, str]]] = {'solo_bg': ('fold', {}), 'rembg': ('fold_by_rembg', {})}
+    for precision in openvino_has():
+        options = {'backend': 'openvino', 'precision': precision}
+        ways[f'solo_bg, `--backend openvino --precision {precision}`'] = 'fold', options
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
     with tempfile.TemporaryDirectory() as folder:
         job = {'name': args.rembg, 'weights': str(weights), 'photos': list(photos), 'threads': args.threads}
         for index in range(args.rounds):
-            for work, done in results.items():
-                done.append(run(work, {**job, 'out': f'{folder}/{work}{index}'}))
-        ours, theirs = f'{folder}/fold0/cutout', f'{folder}/fold_by_rembg0'
-        equal = [same(Path(ours), Path(theirs), Path(photo).stem) for photo in photos]
+            for way, (name, (work, options)) in enumerate(ways.items()):
+                out = f'{folder}/{way}-{index}'
+                results[name].append(run(work, {**job, 'options': options, 'out': out}))
+        equal = [same(Path(folder, '0-0/cutout'), Path(folder, '1-0'), Path(photo).stem) for photo in photos]
     lines = [
         f'`{args.rembg}` from disk to disk, {len(photos)} photographs, threads: {args.threads}, rounds: {args.rounds},',
-        f'imports left out. {sum(equal)} of {len(photos)} cut-outs have the same alpha, and the same colours where',
-        'they are opaque; where they are half transparent, rembg mixes the colours with black.',
+        f'imports left out; {processor()}. With onnxruntime, {sum(equal)} of {len(photos)} cut-outs have the alpha of',
+        "rembg's, and its colours where they are opaque; where they are half transparent, rembg mixes them with black.",
         '',
-        '| | images/s | processor s an image | peak MB after half | peak MB |',
-        '|---|---|---|---|---|',
+        '| | images/s | times rembg | processor s an image | peak MB after half | peak MB |',
+        '|---|---|---|---|---|---|',
     ]
-    for work, name in (('fold', 'solo_bg'), ('fold_by_rembg', 'rembg')):
-        figures = ([one[key] for one in results[work]] for key in ('wall', 'cpu', 'half', 'peak'))
-        wall, cpu, half, peak = map(np.median, figures)
-        lines.append(f'| {name} | {len(photos) / wall:.2f} | {cpu / len(photos):.3f} | {half:.0f} | {peak:.0f} |')
+    middle = {
+        name: [float(np.median([one[key] for one in done])) for key in ('wall', 'cpu', 'half', 'peak')]
+        for name, done in results.items()
+    }
+    for name, (wall, cpu, half, peak) in middle.items():
+        ratio = middle['rembg'][0] / wall
+        figures = f'{len(photos) / wall:.2f} | {ratio:.2f} | {cpu / len(photos):.3f} | {half:.0f} | {peak:.0f}'
+        lines.append(f'| {name} | {figures} |')
     return lines
 
 

@@ -64,3 +64,11 @@ def save_nan(path):
         helper.make_node('Div', ['zero', 'zero'], ['alpha']),
     ]
     return save(path, nodes, {'image': [1, 3, 32, 32]}, {'alpha': [1, 3, 32, 32]})
+
+
+def save_half(path):
+    """`save_plain` in half precision."""
+    nodes = [helper.make_node('Conv', ['image', 'weight'], ['raw']), helper.make_node('Sigmoid', ['raw'], ['alpha'])]
+    weight = np.array([2, 1, 0], np.float16).reshape(1, 3, 1, 1)
+    shape = [1, 1, 32, 32]
+    return save(path, nodes, {'image': [1, 3, 32, 32]}, {'alpha': shape}, {'weight': weight}, TensorProto.FLOAT16)

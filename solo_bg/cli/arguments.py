@@ -259,8 +259,9 @@ def add_expert(option: Callable[..., argparse.Action]) -> None:
     )
     option('--precision', choices=('auto', 'fp32', 'bf16', 'fp16'), default='auto', help=precisions)
     backends = (
-        'library that computes the convolutions of SOLO on the CPU: torch, openvino, or auto, which is openvino for '
-        'bf16 where it is installed and the CPU has bf16, else torch (default: auto)'
+        'library that computes the convolutions of SOLO, or a published foreground network, on the CPU: torch '
+        '(onnxruntime for ONNX files), openvino, or auto, which is openvino for bf16 where it is installed and the CPU '
+        'has bf16, else torch (default: auto)'
     )
     option('--backend', choices=('auto', 'torch', 'openvino'), default='auto', help=backends)
     tiles = (

@@ -1,4 +1,4 @@
-"""What computes the convolutions of a lazy SOLO: torch or OpenVINO."""
+"""Which library computes: torch or OpenVINO for a lazy SOLO, onnxruntime or OpenVINO for an ONNX file."""
 
 from __future__ import annotations
 
@@ -34,20 +34,69 @@ def choose_backend(backend: str, precision: str, device: torch.device, lazy: boo
     Raises:
         SetupError: an unknown backend, or OpenVINO was asked for and is missing, or cannot run this model here.
     """
-    if backend not in BACKENDS:
-        raise SetupError(f'no backend is called {backend!r}; expected {", ".join(BACKENDS)}')
+    check_backend(backend)
     if backend == 'torch':
         return 'torch', precision
     if backend == 'auto':
-        fits = precision == 'bf16' and device.type == 'cpu' and lazy and find_spec('openvino') is not None
-        return ('openvino' if fits and 'bf16' in openvino_precisions() else 'torch'), precision
+        return ('openvino' if lazy and bf16_on_openvino(precision, device) else 'torch'), precision
+    check_device(device)
+    if not lazy:
+        raise SetupError("--backend openvino is for SOLO with this package's lazy head; use --backend torch")
+    return 'openvino', precision_of_openvino(precision)
+
+
+def choose_onnx_backend(backend: str, precision: str, device: torch.device) -> tuple[str, str]:
+    """Choose what computes an ONNX file, and in which precision.
+
+    `auto` is OpenVINO in the same cases as in `choose_backend`, and onnxruntime otherwise. `torch` is onnxruntime, too:
+    torch cannot compute ONNX files.
+
+    Args:
+        backend: one of BACKENDS.
+        precision: `auto`, `fp32`, `bf16` or `fp16`.
+        device: where the network is to run.
+
+    Returns:
+        `onnxruntime` or `openvino`, and the precision: onnxruntime has the file's own, which is called `file` here.
+
+    Raises:
+        SetupError: as `choose_backend`.
+    """
+    check_backend(backend)
+    if backend == 'openvino':
+        check_device(device)
+        return 'openvino', precision_of_openvino('fp32' if precision == 'auto' else precision)
+    if backend == 'auto' and bf16_on_openvino(precision, device):
+        return 'openvino', precision
+    if precision != 'auto':
+        log.warning(
+            "onnxruntime computes in the file's own precision; --precision is for --backend openvino where it has %s",
+            precision,
+        )
+    return 'onnxruntime', 'file'
+
+
+def check_backend(backend: str) -> None:
+    if backend not in BACKENDS:
+        raise SetupError(f'no backend is called {backend!r}; expected {", ".join(BACKENDS)}')
+
+
+def check_device(device: torch.device) -> None:
     if device.type != 'cpu':
         raise SetupError(
             f'--backend openvino is for the CPU, got --device {device}; use --device cpu or another backend'
         )
-    if not lazy:
-        raise SetupError("--backend openvino is for SOLO with this package's lazy head; use --backend torch")
+
+
+def bf16_on_openvino(precision: str, device: torch.device) -> bool:
+    """Whether bf16 was asked for, and OpenVINO is installed and has it on this CPU."""
+    asked = precision == 'bf16' and device.type == 'cpu' and find_spec('openvino') is not None
+    return asked and 'bf16' in openvino_precisions()
+
+
+def precision_of_openvino(precision: str) -> str:
+    """The precision, or fp32 where OpenVINO lacks it on this CPU; then the log says so."""
     known = openvino_precisions()
     if precision not in known:
         log.warning('OpenVINO has no %s on this CPU (it has %s), so it computes in fp32', precision, ', '.join(known))
-    return 'openvino', precision if precision in known else 'fp32'
+    return precision if precision in known else 'fp32'

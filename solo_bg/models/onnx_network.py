@@ -1,9 +1,9 @@
-"""An ONNX file as a foreground network, run by onnxruntime."""
+"""An ONNX file as a foreground network, run by onnxruntime or OpenVINO."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from solo_bg.errors import ImageError, SetupError
+from solo_bg.models.backend import choose_onnx_backend
 from solo_bg.models.foreground_pixels import Size
 from solo_bg.models.foreground_zoo import Recipe
+from solo_bg.models.openvino_session import OpenVinoSession
 
 log = logging.getLogger('solo_bg')
 
@@ -22,21 +24,31 @@ States = Sequence[Any]
 
 
 class OnnxNetwork:
-    """One session of onnxruntime whose inputs and outputs fit a recipe.
+    """One session of onnxruntime or OpenVINO whose inputs and outputs fit a recipe.
 
     Attributes:
         fixed: height and width of the input, where the file fixes them.
+        backend: `onnxruntime` or `openvino`.
+        precision: `file` (the file's own), `fp32` or `bf16`.
 
     Args:
         device: where it runs; `cuda` needs onnxruntime-gpu.
+        backend, precision: as `choose_onnx_backend` takes them.
 
     Raises:
-        SetupError: no onnxruntime, no such provider, a file that is no ONNX model, or one that does not fit the recipe.
+        SetupError: the library is missing or cannot run on the device, or the file is no ONNX model or does not fit the
+            recipe.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, device: torch.device) -> None:
+    def __init__(
+        self, path: Path, recipe: Recipe, device: torch.device, backend: str = 'auto', precision: str = 'auto'
+    ) -> None:
         self.path, self.recipe = path, recipe
-        self.session = open_session(path, device)
+        self.backend, self.precision = choose_onnx_backend(backend, precision, device)
+        if self.backend == 'openvino':
+            self.session = loaded(path, 'OpenVINO', lambda: OpenVinoSession(path, self.precision))
+        else:
+            self.session = open_session(path, device)
         inputs = {one.name: one for one in self.session.get_inputs()}
         taken = {f'{name}i' for name in recipe.states} | ({recipe.ratio} if recipe.ratio else set())
         if missing := taken - set(inputs):
@@ -65,7 +77,7 @@ class OnnxNetwork:
             the output that holds alpha, and the states for the next frame.
 
         Raises:
-            ImageError: onnxruntime cannot run it on this image.
+            ImageError: it cannot be run on this image.
         """
         states = states or [np.zeros((1, 1, 1, 1), self.type)] * len(self.recipe.states)
         feed: dict[str, Any] = {self.image.name: image.astype(self.type, copy=False)}
@@ -76,7 +88,9 @@ class OnnxNetwork:
             output, *states = self.session.run(self.outputs, feed)
         except Exception as error:
             shape = 'x'.join(map(str, image.shape[2:]))
-            raise ImageError(f'onnxruntime cannot run {self.path.name} on {shape} pixels: {one_line(error)}') from error
+            raise ImageError(
+                f'{self.backend} cannot run {self.path.name} on {shape} pixels: {one_line(error)}'
+            ) from error
         return output.astype(np.float32, copy=False), states
 
 
@@ -89,21 +103,27 @@ def open_session(path: Path, device: torch.device) -> Any:
     options.log_severity_level = 4  # what matters arrives as an exception
     options.intra_op_num_threads = torch.get_num_threads()
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')  # the pipeline's threads need the cores
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=choose_providers(onnxruntime, device))
-    except SetupError:
-        raise
-    except Exception as error:  # onnxruntime's errors have no common class of their own
-        if not path.is_file():
-            raise SetupError(f'there is no file {path}') from error
-        hint = 'the file may be truncated, not an ONNX model, or lack the file with its external data beside it'
-        raise SetupError(f'onnxruntime cannot load {path}: {one_line(error)} ({hint})') from error
+    providers = choose_providers(onnxruntime, device)
+    session = loaded(path, 'onnxruntime', lambda: onnxruntime.InferenceSession(str(path), options, providers=providers))
     if device.type == 'cuda' and 'CUDAExecutionProvider' not in session.get_providers():
         raise SetupError(
             f'onnxruntime cannot use {device}, although it was built for CUDA; its CUDA or cuDNN libraries are missing '
             'or have another version. Use --device cpu'
         )
     return session
+
+
+def loaded(path: Path, library: str, load: Callable[[], Any]) -> Any:
+    """What `load` returns; its errors, which have no common class of their own, as a SetupError."""
+    try:
+        return load()
+    except SetupError:
+        raise
+    except Exception as error:
+        if not path.is_file():
+            raise SetupError(f'there is no file {path}') from error
+        hint = 'the file may be truncated, not an ONNX model, or lack the file with its external data beside it'
+        raise SetupError(f'{library} cannot load {path}: {one_line(error)} ({hint})') from error
 
 
 def choose_providers(onnxruntime: Any, device: torch.device) -> list[Any]:
@@ -153,6 +173,6 @@ def choose_output(path: Path, outputs: Sequence[Any], wanted: str) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """The first words of onnxruntime's message."""
+    """The first words of a message."""
     text = ' '.join(str(error).split())
     return text if len(text) <= 300 else f'{text[:300]}...'

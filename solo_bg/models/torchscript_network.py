@@ -25,6 +25,7 @@ class TorchScriptNetwork:
     """
 
     fixed = None
+    backend, precision = 'torch', 'file'
 
     def __init__(self, path: Path, recipe: Recipe, device: torch.device, trusted: bool) -> None:
         if not trusted:

@@ -124,18 +124,23 @@ def openvino_network(module: nn.Module, shape: Sequence[int], precision: str) ->
         decoder = TorchScriptPythonDecoder(module, example_input=(torch.zeros(shape),))  # must outlive the conversion
         converted = frontend.convert(frontend.load(decoder))
     converted.reshape(openvino.PartialShape([-1, shape[1], -1, -1]))
+    request = compile_for_cpu(converted, precision).create_infer_request()
+
+    def run(x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        return list(request.infer([x], share_inputs=True).values())
+
+    return run
+
+
+def compile_for_cpu(model: Any, precision: str) -> Any:
+    """Compile a model of OpenVINO, in `fp32` or `bf16`, for as many threads as torch uses."""
     options = {
         'INFERENCE_PRECISION_HINT': HINTS[precision],
         'INFERENCE_NUM_THREADS': torch.get_num_threads(),
         'NUM_STREAMS': 1,
         'ENABLE_CPU_PINNING': False,  # a thread that is tied to a core waits there for other processes
     }
-    request = openvino.Core().compile_model(converted, 'CPU', options).create_infer_request()
-
-    def run(x: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        return list(request.infer([x], share_inputs=True).values())
-
-    return run
+    return import_openvino().Core().compile_model(model, 'CPU', options)
 
 
 def openvino_precisions() -> list[str]:

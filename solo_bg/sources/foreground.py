@@ -59,11 +59,12 @@ class Foreground(Source):
         if path.suffix in ('.torchscript', '.pt', '.pth'):
             network = TorchScriptNetwork(path, recipe, device, settings.trust_checkpoint)
         else:
-            network = OnnxNetwork(path, recipe, device)
+            network = OnnxNetwork(path, recipe, device, settings.backend, settings.precision)
         return cls(network, recipe, digest(path), str(device))
 
     def describe(self) -> dict[str, Any]:
-        return {'weights': self.weights, 'recipe': asdict(self.recipe)}
+        computed = {'backend': self.network.backend, 'precision': self.network.precision}
+        return {'weights': self.weights, 'recipe': asdict(self.recipe), **computed}
 
     def prepare(self, image: InputImage) -> InputImage:
         from solo_bg.models.foreground_pixels import to_input
@@ -113,14 +114,14 @@ class Foreground(Source):
 
 
 def count_at_once(network: OnnxNetwork | TorchScriptNetwork, recipe: Recipe, device: str) -> int:
-    """How many images the network gets at the same time on the CPU: parts of it use one thread only, and meanwhile
-    another image can use the others."""
-    import torch
+    """How many images the network gets at the same time on the CPU.
 
-    from solo_bg.models.onnx_network import OnnxNetwork
+    Parts of onnxruntime's work use one thread only, and meanwhile another image can use the others.
+    """
+    import torch
 
     height, width = network.fixed or (recipe.size, recipe.size)
     small = recipe.resize == 'stretch' and height * width <= SMALL
-    if device != 'cpu' or not small or not isinstance(network, OnnxNetwork):
+    if device != 'cpu' or not small or network.backend != 'onnxruntime':
         return 1
     return min(torch.get_num_threads(), AT_ONCE)

@@ -9,7 +9,7 @@ from conftest import CHECKPOINT, CONFIG, ROOT
 from solo_bg import SetupError
 from solo_bg.cli import main as cli
 from solo_bg.models import backend
-from solo_bg.models.backend import choose_backend
+from solo_bg.models.backend import choose_backend, choose_onnx_backend
 
 CPU, CUDA = torch.device('cpu'), torch.device('cuda')
 
@@ -95,3 +95,31 @@ def test_idle_threads_sleep_soon_unless_the_user_says_otherwise(monkeypatch):
             monkeypatch.setenv(name, value)
         cli.set_up_process()
         assert cli.os.environ.get(own) == expected
+
+
+@pytest.mark.parametrize(
+    ('known', 'given', 'expected'),
+    [
+        (('fp32', 'bf16'), ('auto', 'auto', CPU), ('onnxruntime', 'file')),
+        (('fp32', 'bf16'), ('auto', 'bf16', CPU), ('openvino', 'bf16')),
+        (('fp32',), ('auto', 'bf16', CPU), ('onnxruntime', 'file')),
+        (('fp32', 'bf16'), ('auto', 'bf16', CUDA), ('onnxruntime', 'file')),
+        (('fp32', 'bf16'), ('torch', 'bf16', CPU), ('onnxruntime', 'file')),
+        (('fp32', 'bf16'), ('openvino', 'auto', CPU), ('openvino', 'fp32')),
+        (('fp32', 'bf16'), ('openvino', 'bf16', CPU), ('openvino', 'bf16')),
+        (('fp32',), ('openvino', 'bf16', CPU), ('openvino', 'fp32')),
+    ],
+)
+def test_what_computes_an_onnx_file(installed, caplog, known, given, expected):
+    installed(*known)
+    assert choose_onnx_backend(*given) == expected
+    ignored = given[1] != 'auto' and given[1] != expected[1]
+    assert bool(caplog.records) == ignored
+
+
+def test_an_onnx_file_where_openvino_cannot_be_used(installed):
+    installed('fp32')
+    with pytest.raises(SetupError, match='for the CPU, got --device cuda'):
+        choose_onnx_backend('openvino', 'auto', CUDA)
+    with pytest.raises(SetupError, match="no backend is called 'tensorrt'; expected auto, torch, openvino"):
+        choose_onnx_backend('tensorrt', 'auto', CPU)
