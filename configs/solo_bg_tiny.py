@@ -1,7 +1,12 @@
-"""The bundled model: a decoupled light SOLO with a foreground map, on a ResNet-18. Its card: checkpoints/README.md."""
+"""The bundled model: a decoupled light SOLO with a foreground map, on a short ResNet-50.
+
+checkpoints/README.md is its card.
+"""
 
 _base_ = 'mmdet::solo/decoupled-solo-light_r50_fpn_3x_coco.py'
-custom_imports = dict(imports=['solo_bg.mmdet_plugin.foreground_head'], allow_failed_imports=False)
+custom_imports = dict(
+    imports=['solo_bg.mmdet_plugin.foreground_head', 'solo_bg.mmdet_plugin.short_resnet'], allow_failed_imports=False
+)
 
 classes = (
     'person', 'vehicle', 'outdoor', 'animal', 'accessory', 'sports', 'kitchen', 'food', 'furniture', 'electronic',
@@ -14,8 +19,9 @@ palette = [
 
 channels = 96
 model = dict(
-    backbone=dict(depth=18, frozen_stages=1, init_cfg=None),
-    neck=dict(in_channels=[64, 128, 256, 512], out_channels=channels),
+    data_preprocessor=dict(mean=[103.939, 116.779, 123.68], std=[1.0, 1.0, 1.0], bgr_to_rgb=False),
+    backbone=dict(type='ShortResNet', style='caffe', norm_cfg=dict(type='BN', requires_grad=False), init_cfg=None),
+    neck=dict(out_channels=channels),
     mask_head=dict(
         type='ForegroundDecoupledSOLOLightHead',
         loss_cls=dict(type='IgnoringFocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
@@ -23,13 +29,13 @@ model = dict(
         in_channels=channels,
         feat_channels=channels,
         stacked_convs=3,
-        scale_ranges=((1, 40), (20, 80), (40, 128), (80, 192), (128, 2048)),
-        num_grids=[24, 20, 16, 12, 8],
+        scale_ranges=((1, 48), (24, 96), (48, 160), (96, 224), (160, 2048)),
+        num_grids=[28, 24, 18, 14, 10],
     ),
 )
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(392, 280), keep_ratio=True),
+    dict(type='Resize', scale=(448, 320), keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         type='PackDetInputs',

@@ -1,26 +1,27 @@
-"""How the bundled model was trained: on `tools/prepare_tiny.py`'s photographs and drawn scenes, from a ResNet-18 that
-learnt ImageNet. The commands are in checkpoints/README.md."""
+"""The first part of the bundled model's training: on `tools/prepare_tiny.py`'s photographs and drawn scenes, from a
+ResNet-50 that learnt ImageNet. The commands are in checkpoints/README.md."""
 
 _base_ = './solo_bg_tiny.py'
 custom_imports = dict(imports=[*_base_.custom_imports.imports, 'solo_bg.mmdet_plugin.bf16'], allow_failed_imports=False)
 
-backbone_weights = 'https://download.pytorch.org/models/resnet18-f37072fd.pth'
+backbone_weights = 'open-mmlab://detectron2/resnet50_caffe'
 model = dict(backbone=dict(init_cfg=dict(_delete_=True, type='Pretrained', checkpoint=backbone_weights)))
 
 data_root = 'data/tiny/'
-size = (192, 192)
+size = (256, 256)
 load = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
 ]
 jitter = [
     dict(type='RandomFlip', prob=0.5),
-    dict(type='RandomResize', scale=(336, 240), ratio_range=(0.5, 1.4), keep_ratio=True),
+    dict(type='Rotate', prob=0.3, max_mag=15.0, img_border_value=(114, 114, 114)),
+    dict(type='RandomResize', scale=(448, 320), ratio_range=(0.5, 1.4), keep_ratio=True),
     dict(type='RandomCrop', crop_size=size, crop_type='absolute', recompute_bbox=True, allow_negative_crop=True),
     dict(type='Pad', size=size, pad_val=dict(img=(114, 114, 114), masks=0)),
 ]
 train_pipeline = [
-    dict(type='CopyPasteInstances', max_num_pasted=5, mask_occluded_thr=60),
+    dict(type='CopyPasteInstances', max_num_pasted=6, mask_occluded_thr=60),
     dict(type='PhotoMetricDistortion'),
     dict(type='RandomGrayscale', prob=0.05, keep_channels=True),
     dict(type='FilterAnnotations', min_gt_bbox_wh=(3, 3), by_mask=True, min_gt_mask_area=20, keep_empty=False),
@@ -42,7 +43,7 @@ def coco(part, times):
 
 train_dataloader = dict(
     _delete_=True,
-    batch_size=8,
+    batch_size=4,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
@@ -58,20 +59,19 @@ train_dataloader = dict(
 val_cfg = val_dataloader = val_evaluator = None
 test_cfg = test_dataloader = test_evaluator = None
 
-iterations = 4400
+iterations = 1800
 train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations + 1)
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=8e-4, weight_decay=0.05),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, custom_keys=dict(backbone=dict(lr_mult=0.2))),
+    optimizer=dict(type='AdamW', lr=8e-4, weight_decay=0.1),
+    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0, custom_keys=dict(backbone=dict(lr_mult=0.15))),
     clip_grad=dict(max_norm=10.0),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=300),
-    dict(type='LinearLR', start_factor=1.0, end_factor=0.01, by_epoch=False, begin=iterations - 1400, end=iterations),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
 ]
-custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.002, gamma=1000, update_buffers=True)]
+custom_hooks = [dict(type='EMAHook', ema_type='ExpMomentumEMA', momentum=0.002, gamma=500, update_buffers=True)]
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     checkpoint=dict(_delete_=True, type='CheckpointHook', interval=250, by_epoch=False, max_keep_ckpts=2),

@@ -36,6 +36,7 @@ def config_of(tool, name):
             'MobileNetV2',
             lambda config: config.model.backbone.type == 'MobileNetV2' and 'depth' not in config.model.backbone,
         ),
+        ('ResNet-18', lambda config: config.model.backbone.depth == 18),
         ('all stages of the backbone frozen', lambda config: config.model.backbone.frozen_stages == 4),
         ('no stage frozen', lambda config: config.model.backbone.frozen_stages == -1),
         ('without the foreground map', lambda config: config.model.mask_head.get('foreground_weight') == 0),
@@ -50,18 +51,18 @@ def test_a_trial_changes_what_it_says(tool, name, wanted):
 def test_every_trial_reads_its_own_data_for_the_same_number_of_iterations(tool):
     for name, trial in tool.TRIALS.items():
         config = config_of(tool, name)
-        assert config.train_cfg.max_iters == 60 and config.param_scheduler[1].end == 60
+        assert config.train_cfg.max_iters == 60 and config.param_scheduler[0].end == 10
         assert config.model.backbone.init_cfg == {'type': 'Pretrained', 'checkpoint': '/weights.pth'}
         sets = [one.dataset for one in config.train_dataloader.dataset.dataset.datasets]
         assert [one.ann_file for one in sets] == [f'/data/{part}/{trial.ann_file}' for part in tool.PARTS]
         for one in sets:
             crop = next(step.crop_size for step in one.pipeline if step.type == 'RandomCrop')
             assert crop == next(step.size for step in one.pipeline if step.type == 'Pad')
-            assert (crop[0] == 192) == ('crops of' not in name)
+            assert (crop[0] == 256) == ('crops of' not in name)
             assert len(one.metainfo.classes) == config.model.mask_head.num_classes
 
 
-@pytest.mark.parametrize('name', ['the recipe', 'MobileNetV2', 'one class', 'without the foreground map'])
+@pytest.mark.parametrize('name', ['the recipe', 'ResNet-18', 'MobileNetV2', 'one class', 'without the foreground map'])
 def test_what_is_trained_fits_the_config_that_measures_it(tool, name):
     trained = config_of(tool, name).model
     trained.backbone.init_cfg = None

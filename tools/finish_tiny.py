@@ -34,9 +34,9 @@ USUAL = 0.9  # the class shift with which the foreground's is chosen
 
 
 def trained_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The weights in half precision."""
+    """The weights, those of convolutions in half precision, in which the first batch norm's variance would overflow."""
     weights = load_checkpoint(path).state_dict
-    return {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    return {name: value.half() if value.ndim == 4 else value for name, value in weights.items()}
 
 
 def load_photographs(data: Path) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -1,10 +1,11 @@
 """Compare variations of the bundled model's training, each trained for the same few iterations.
 
-    python tools/trials_tiny.py data/tiny --resnet18 resnet18-f37072fd.pth --mobilenet-v2 mobilenet_v2-b0353104.pth
+    python tools/trials_tiny.py data/tiny --resnet50 resnet50_msra-5891d200.pth --resnet18 resnet18-f37072fd.pth \
+        --mobilenet-v2 mobilenet_v2-b0353104.pth
 
-Both files of weights are torchvision's. Every variation is measured on the calibration photographs of
-tools/prepare_tiny.py and on drawn scenes, by the IoU of the union at the best of several score thresholds. A trial that
-is finished is not repeated.
+The first file is mmdet's `open-mmlab://detectron2/resnet50_caffe`, the others are torchvision's. Every variation is
+measured on the calibration photographs of tools/prepare_tiny.py and on drawn scenes, by the IoU of the union at the
+best of several score thresholds. A trial that is finished is not repeated.
 """
 
 import argparse
@@ -43,13 +44,27 @@ def at_size(width: int, height: int, crop: int) -> Trial:
     train = []
     for number in range(len(PARTS)):
         steps = f'{DATA_SET.format(number)}.pipeline'
-        train.append(f'{steps}.3.scale=({width},{height})')
-        train += [f'{steps}.4.crop_size=({crop},{crop})', f'{steps}.5.size=({crop},{crop})']
+        train.append(f'{steps}.4.scale=({width},{height})')
+        train += [f'{steps}.5.crop_size=({crop},{crop})', f'{steps}.6.size=({crop},{crop})']
     return Trial(train, [f'test_dataloader.dataset.pipeline.1.scale=({width},{height})'])
 
 
-MOBILENET = [
+TORCHVISION = [
+    'model.data_preprocessor.mean=[123.675,116.28,103.53]',
+    'model.data_preprocessor.std=[58.395,57.12,57.375]',
+    'model.data_preprocessor.bgr_to_rgb=True',
     'model.backbone._delete_=True',
+]
+RESNET18 = [
+    *TORCHVISION,
+    'model.backbone.type=ResNet',
+    'model.backbone.depth=18',
+    'model.backbone.frozen_stages=1',
+    'model.backbone.norm_eval=True',
+    'model.neck.in_channels=[64,128,256,512]',
+]
+MOBILENET = [
+    *TORCHVISION,
     'model.backbone.type=MobileNetV2',
     'model.backbone.out_indices=(1,2,4,7)',
     'model.backbone.frozen_stages=1',
@@ -60,14 +75,15 @@ NO_FOREGROUND = ['model.mask_head.foreground_weight=0.0']
 ONE_CLASS = ['model.mask_head.num_classes=1']
 TRIALS = {
     'the recipe': Trial(),
+    'ResNet-18': Trial(RESNET18, RESNET18),
     'MobileNetV2': Trial(MOBILENET, MOBILENET),
     'all stages of the backbone frozen': Trial(['model.backbone.frozen_stages=4']),
     'no stage frozen': Trial(['model.backbone.frozen_stages=-1']),
     'without the foreground map': Trial(NO_FOREGROUND, NO_FOREGROUND),
     'without pasted instances': Trial(['train_dataloader.dataset.pipeline.0.max_num_pasted=1']),  # mmdet pastes fewer
     'without averaging': Trial(['custom_hooks=[]']),
-    'images of 256x184, crops of 144': at_size(256, 184, 144),
-    'images of 448x320, crops of 256': at_size(448, 320, 256),
+    'images of 336x240, crops of 192': at_size(336, 240, 192),
+    'images of 560x400, crops of 320': at_size(560, 400, 320),
     'one class': Trial(
         [*ONE_CLASS, *(f'{DATA_SET.format(number)}.metainfo.classes=object,' for number in range(len(PARTS)))],
         ONE_CLASS,
@@ -113,13 +129,11 @@ def merge_classes(data: Path) -> None:
 
 
 def settings(trial: Trial, iterations: int, data: Path, weights: Path) -> list[str]:
-    """`--cfg-options` of a trial's training: a shorter schedule, averaging that fits it, and what is being tried."""
+    """`--cfg-options` of a trial's training: fewer iterations, averaging that fits it, and what is being tried."""
     options = [
         f'train_cfg.max_iters={iterations}',
         f'train_cfg.val_interval={iterations + 1}',
         f'param_scheduler.0.end={iterations // 6}',
-        f'param_scheduler.1.begin={iterations // 2}',
-        f'param_scheduler.1.end={iterations}',
         f'default_hooks.checkpoint.interval={iterations}',
         'custom_hooks.0.momentum=0.02',
         'custom_hooks.0.gamma=50',
@@ -150,6 +164,7 @@ def run(name: str, args: argparse.Namespace, weights: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('data', type=Path, help='folder that prepare_tiny.py wrote')
+    parser.add_argument('--resnet50', type=Path, required=True, help="mmdet's weights of ResNet-50 in Caffe's style")
     parser.add_argument('--resnet18', type=Path, required=True, help="torchvision's weights of ResNet-18")
     parser.add_argument('--mobilenet-v2', type=Path, required=True, help="torchvision's weights of MobileNetV2")
     parser.add_argument('--iterations', type=int, default=150, help='training iterations of each trial (default: 150)')
@@ -161,10 +176,11 @@ def main() -> None:
     args.work_dir.mkdir(parents=True, exist_ok=True)
     mobilenet = args.work_dir / 'mobilenet_v2.pth'
     convert_mobilenet(args.mobilenet_v2, mobilenet)
+    others = {'ResNet-18': args.resnet18, 'MobileNetV2': mobilenet}
     merge_classes(args.data)
     print('| trial | photographs | drawn scenes |\n|---|---|---|')
     for name in args.only:
-        found = run(name, args, (mobilenet if name == 'MobileNetV2' else args.resnet18).resolve())
+        found = run(name, args, others.get(name, args.resnet50).resolve())
         print(f'| {name} | {found["photographs"]:.3f} | {found["scenes"]:.3f} |', flush=True)
 
 

@@ -4,7 +4,9 @@ tools/prepare_experiment.py makes the data and tools/experiment.py runs the arms
 """
 
 _base_ = '../solo_bg_tiny.py'
-custom_imports = dict(imports=['solo_bg.mmdet_plugin.eliminate_background'], allow_failed_imports=False)
+custom_imports = dict(
+    imports=[*_base_.custom_imports.imports, 'solo_bg.mmdet_plugin.eliminate_background'], allow_failed_imports=False
+)
 
 root = '{{$SOLO_BG_EXPERIMENT:data/experiment/photos}}/'
 size = (192, 192)

@@ -62,17 +62,23 @@ class ForegroundDecoupledSOLOLightHead(DecoupledSOLOLightHead):
             )
 
     def forward(self, x: tuple[Tensor, ...]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Compute mmdet's maps of columns, rows and classes; in use, those of columns times the foreground."""
+        """Compute mmdet's maps of columns, rows and classes; the foreground map multiplies those of columns.
+
+        In training mmdet's maps are logits. The products are returned as logits, too, and masks do not teach the map.
+        """
         columns, rows, classes = super().forward(x)
-        if self.foreground_weight and not self.training:
-            factor = self.foreground_map(x, columns[0].shape[-2:])
-            columns = [one * factor for one in columns]
+        if not self.foreground_weight:
+            return columns, rows, classes
+        logits = self.foreground(x[1]).float()
+        if self.training:
+            columns = [logit_of_product(one.float(), enlarged(logits.detach(), one.shape[-2:])) for one in columns]
+        else:
+            columns = [one * enlarged(logits, one.shape[-2:]).sigmoid() for one in columns]
         return columns, rows, classes
 
     def foreground_map(self, x: tuple[Tensor, ...], canvas: tuple[int, int]) -> Tensor:
         """Return the probability of foreground, float32 (B, 1, *canvas), 0 to 1."""
-        logits = self.foreground(x[1]).float()
-        return F.interpolate(logits, size=canvas, mode='bilinear').sigmoid()
+        return enlarged(self.foreground(x[1]).float(), canvas).sigmoid()
 
     def loss(self, x: tuple[Tensor, ...], batch_data_samples: SampleList, **kwargs) -> dict[str, Tensor]:
         size = tuple(batch_data_samples[0].batch_input_shape)
@@ -133,6 +139,17 @@ class CopyPasteInstances(CopyPaste):
         for name in ('gt_bboxes', 'gt_bboxes_labels', 'gt_masks', 'gt_ignore_flags'):
             results[name] = results[name][instances]
         return super()._select_object(results)
+
+
+def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize maps, float (B, 1, h, w), to height and width `size`."""
+    return F.interpolate(logits, size=size, mode='bilinear')
+
+
+def logit_of_product(a: Tensor, b: Tensor) -> Tensor:
+    """Return the logit of `a.sigmoid() * b.sigmoid()`."""
+    product = F.logsigmoid(a) + F.logsigmoid(b)
+    return product - torch.log(-torch.expm1(product.clamp(max=-1e-6)))
 
 
 def ignored_masks(sample: DetDataSample) -> BitmapMasks | None:

@@ -82,3 +82,35 @@ def test_masks_lie_in_the_foreground(model, monkeypatch):
     for ours, theirs in zip(columns, plain_columns, strict=True):
         torch.testing.assert_close(ours[..., :11], theirs[..., :11])
         assert ours[..., 13:].max() < 1e-6 < theirs[..., 13:].min()
+
+
+def test_training_multiplies_by_the_map_as_use_does(model):
+    """Training returns logits: the logistic function of each is mmdet's times the map's probability."""
+    from mmdet.models.dense_heads import DecoupledSOLOLightHead
+
+    head, x = model.mask_head, model.extract_feat(torch.randn(1, 3, 64, 96))
+    columns, *others = head(x)
+    plain, *plain_others = DecoupledSOLOLightHead.forward(head, x)
+    torch.testing.assert_close(others, plain_others)
+    for ours, theirs in zip(columns, plain, strict=True):
+        expected = theirs.sigmoid() * head.foreground_map(x, theirs.shape[-2:])
+        torch.testing.assert_close(ours.sigmoid(), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_masks_do_not_teach_the_map(model):
+    columns, *_ = model.mask_head(model.extract_feat(torch.randn(1, 3, 64, 96)))
+    sum(one.sum() for one in columns).backward()
+    assert all(one.grad is None for one in model.mask_head.foreground.parameters())
+    model.zero_grad()
+
+
+def test_the_logit_of_a_product(rng):
+    from solo_bg.mmdet_plugin.foreground_head import logit_of_product
+
+    a, b = torch.from_numpy(rng.normal(0, 3, (2, 100)))
+    product = torch.special.expit(a) * torch.special.expit(b)
+    torch.testing.assert_close(logit_of_product(a, b), torch.special.logit(product))
+    extremes = torch.tensor([-200.0, -30, 0, 30, 200]).requires_grad_()
+    logits = logit_of_product(extremes[:, None], extremes)
+    logits.sum().backward()
+    assert logits.isfinite().all() and extremes.grad.isfinite().all()
