@@ -32,6 +32,7 @@ model = dict(
         scale_ranges=((1, 48), (24, 96), (48, 160), (96, 224), (160, 2048)),
         num_grids=[28, 24, 18, 14, 10],
     ),
+    test_cfg=dict(nms_across_classes=True),
 )
 test_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -3,6 +3,9 @@
 mmdet computes the masks of all grid cells (3,872 in the standard configs) and then keeps a few of them. These heads run
 the category branch first, and compute only the masks of the cells that pass its threshold. A level where no cell passes
 is skipped, with all its mask convolutions. Training is mmdet's own.
+
+They know one setting more than mmdet's heads: with `test_cfg=dict(nms_across_classes=True)` matrix NMS lets a mask lower
+the scores of masks of all classes, not only of its own. Then one object gets one name.
 """
 
 from __future__ import annotations
@@ -160,7 +163,8 @@ class LazySOLOHead(SOLOHead):
         scores, order = (scores[cells, labels] * measured.maskness[rows]).sort(descending=True, stable=True)
         best = slice(cfg.nms_pre if cfg.nms_pre > 0 else None)
         scores, labels, rows = scores[best], labels[order[best]], rows[order[best]]
-        scores = scores * decode.matrix_nms(measured, rows, labels, cfg.kernel, cfg.sigma)
+        groups = torch.zeros_like(labels) if cfg.get('nms_across_classes', False) else labels
+        scores = scores * decode.matrix_nms(measured, rows, groups, cfg.kernel, cfg.sigma)
         if cfg.filter_thr > 0:
             keep = (scores >= cfg.filter_thr).nonzero()[:, 0]
             scores, labels, rows = scores[keep], labels[keep], rows[keep]

@@ -11,6 +11,7 @@ from solo_bg.models.mmcv_ops import quiet_imports
 from solo_bg.solo import decode
 
 with quiet_imports():
+    from mmdet.models.dense_heads import solo_head
     from mmdet.registry import MODELS
     from mmdet.structures import DetDataSample
     from mmdet.structures.mask import BitmapMasks
@@ -83,6 +84,21 @@ def both(name, x=None, metas=None, **kwargs):
 def test_the_same_answers(name, kernel):
     (theirs,), (found,), _ = both(name, kernel=kernel)
     assert len(found) > 20 and 0.02 < found.masks.float().mean() < 0.9
+    assert_agree(found, theirs)
+
+
+@pytest.mark.parametrize('name', HEADS)
+def test_nms_across_classes(name, monkeypatch):
+    """As mmdet's head whose NMS is told that all candidates have one class."""
+    nms = solo_head.mask_matrix_nms
+
+    def of_one_class(masks, labels, scores, **kwargs):
+        scores, _, masks, kept = nms(masks, torch.zeros_like(labels), scores, **kwargs)
+        return scores, labels[kept], masks, kept
+
+    monkeypatch.setattr(solo_head, 'mask_matrix_nms', of_one_class)
+    (theirs,), (found,), _ = both(name, nms_across_classes=True)
+    assert 5 < len(found) < len(both(name)[1][0])
     assert_agree(found, theirs)
 
 
