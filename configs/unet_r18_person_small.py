@@ -1,6 +1,6 @@
 """The recipe of unet_r34_person.py made small, for hundreds of photographs and training on a CPU.
 
-A ResNet-18, a narrow decoder, 96x96 pixels, 5 epochs; on the photographs of `tools/prepare_tiny.py`.
+A ResNet-18, a narrow decoder, 192x192 pixels, 12 epochs; on the photographs of `tools/prepare_tiny.py`.
 
 Partly annotated photographs are cropped to the person that is annotated.
 """
@@ -17,7 +17,7 @@ model = dict(
 )
 
 data_root = 'data/tiny/'
-size = (96, 96)
+size = (192, 192)
 flip_and_pack = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='Resize', scale=size, keep_ratio=False),
@@ -25,7 +25,7 @@ flip_and_pack = [
     dict(type='PackDetInputs'),
 ]
 vary = [
-    dict(type='RandomResize', scale=(160, 160), ratio_range=(0.7, 1.4), keep_ratio=True),
+    dict(type='RandomResize', scale=(320, 320), ratio_range=(0.7, 1.4), keep_ratio=True),
     dict(type='RandomCrop', crop_type='relative_range', crop_size=(0.6, 0.6), recompute_bbox=True),
 ]
 test_pipeline = [
@@ -63,7 +63,7 @@ test_ann = f'{data_root}complete/test.json'
 test_dataloader = dict(num_workers=1, dataset=photos('complete', 'test', test_pipeline))
 test_evaluator = dict(ann_file=test_ann)
 
-epochs = 5
+epochs = 12
 train_cfg = dict(max_epochs=epochs)
 optim_wrapper = dict(optimizer=dict(lr=4e-4))
 param_scheduler = [

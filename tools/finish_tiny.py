@@ -1,6 +1,6 @@
 """Turn a training checkpoint into the bundled one: calibrated scores, half precision, plain types.
 
-    python tools/finish_tiny.py work_dirs/tiny/iter_5000.pth checkpoints/solo_bg_tiny.pth --data data/tiny
+    python tools/finish_tiny.py work_dirs/tiny_larger/iter_2500.pth checkpoints/solo_bg_tiny.pth --data data/tiny
 
 Calibration shifts two biases, those of the class convolution and of the foreground map, so that the default threshold
 of 0.3 gives the best IoU of the union. It uses photographs that were set aside for it (`calibrate.json` of
@@ -27,10 +27,10 @@ from solo_bg.scenes import draw_scene
 CONFIG = 'configs/solo_bg_tiny.py'
 THRESHOLD = 0.3
 FIRST_SEED, SCENES = 6_000_000, 40  # drawn scenes to calibrate on
-CLASS_SHIFTS = [0.0, 0.3, 0.6, 0.9, 1.2, 1.5, 1.8, 2.1, 2.4]
-FOREGROUND_SHIFTS = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
+CLASS_SHIFTS = [0.3, 0.6, 0.9, 1.2, 1.5, 1.8, 2.1, 2.4, 2.7]
+FOREGROUND_SHIFTS = [-1.0, -0.5, 0.0, 0.5, 1.0, 1.5]
 AS_GOOD = 0.001  # of the IoU
-USUAL = 0.9  # the class shift with which the foreground's is chosen
+USUAL = 1.2  # the class shift with which the foreground's is chosen
 
 
 def trained_weights(path: Path) -> dict[str, torch.Tensor]:
