@@ -27,10 +27,15 @@ def eliminate_background(image: AnyImage, instances: Instances) -> AnyImage:
         instances: of an image of this height and width.
 
     Raises:
-        ValueError: the image and the instances do not fit.
+        ValueError: the image is neither, or the image and the instances do not fit.
     """
     if isinstance(image, Tensor):
         return eliminate(image, instances.union.to(image.device))
+    if not isinstance(image, np.ndarray):
+        raise ValueError(
+            f'an image must be an array or a tensor, uint8 (H, W, 3); got {type(image).__name__}. '
+            'cv2.imread gives None for a file that it cannot read'
+        )
     tensor = upload(torch.from_numpy(np.ascontiguousarray(image)), instances.device)
     return cast(AnyImage, eliminate(tensor, instances.union).cpu().numpy())
 

@@ -75,6 +75,9 @@ class PasteInstances(BaseTransform):
             return results
         if 'gt_masks' not in results:
             raise ValueError("PasteInstances found no 'gt_masks'; put LoadAnnotations(with_mask=True) before it")
+        if results['img'].ndim != 3 or results['img'].shape[2] != 3:
+            shape = results['img'].shape
+            raise ValueError(f'PasteInstances needs images with three channels, got an image of shape {shape}')
         old = results['gt_masks']
         bitmaps = old.to_ndarray().astype(bool).reshape(-1, *results['img'].shape[:2])
         pasted = paste_some(results['img'], bitmaps, results['gt_bboxes'].tensor.numpy(), self.bank, self.rules, random)

@@ -188,9 +188,10 @@ class Segmenter:
             ImageError: `image` is no such array, or the pipeline cannot use it.
         """
         if not isinstance(image, np.ndarray):
+            given = f' {str(image)[:80]!r}' if isinstance(image, (str, Path)) else ''
             raise ImageError(
-                f'an image must be an array, uint8 (H, W, 3), BGR; got {type(image).__name__} {str(image)[:80]!r}. '
-                'Read a file first, such as by cv2.imread(path)'
+                f'an image must be an array, uint8 (H, W, 3), BGR; got {type(image).__name__}{given}. '
+                'Read a file first, such as by cv2.imread(path), which gives None for a file that it cannot read'
             )
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
             raise ImageError(f'an image must be uint8 (H, W, 3), got {image.dtype} {image.shape}')

@@ -106,3 +106,8 @@ def test_eliminate_background_stays_on_its_device(golden):
 def test_an_image_that_does_not_fit_is_refused(image, golden):
     with pytest.raises(ValueError, match=r'the image has height|must be uint8'):
         eliminate_background(image, golden[1])
+
+
+def test_what_cv2_gives_for_a_file_that_it_cannot_read_is_refused(golden):
+    with pytest.raises(ValueError, match='got NoneType. cv2.imread gives None for'):
+        eliminate_background(None, golden[1])

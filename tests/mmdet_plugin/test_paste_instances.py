@@ -138,6 +138,10 @@ def test_what_is_wrong_is_said(bank, rng):
     del results['gt_masks']
     with pytest.raises(ValueError, match='with_mask=True'):
         PasteInstances(bank, CLASSES, **PLAIN)(results)
+    results = results_of(rng)
+    results['img'] = results['img'][..., 0]
+    with pytest.raises(ValueError, match=r'three channels, got an image of shape \(\d+, \d+\)'):
+        PasteInstances(bank, CLASSES, **PLAIN)(results)
 
 
 @pytest.mark.parametrize('poly2mask', [True, False])

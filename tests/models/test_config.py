@@ -182,7 +182,8 @@ def test_folders(tmp_path):
         (['photo.png'], r"must be an array, .*; got str 'photo\.png'\. Read a file first"),
         ('photo.png', 'must be an array'),
         ([CONFIG], 'must be an array'),
-        ([torch.zeros(4, 4, 3, dtype=torch.uint8)], 'must be an array, .*; got Tensor'),
+        ([torch.zeros(4, 4, 3, dtype=torch.uint8)], r'must be an array, .*; got Tensor\. Read'),
+        ([None], r'got NoneType\. .*cv2\.imread\(path\), which gives None'),
         (draw_scene(1, 32, 32)[0], r'expected a list of images, got one array; for one image give \[image\]'),
     ],
 )
