@@ -4,8 +4,8 @@ mmdet computes the masks of all grid cells (3,872 in the standard configs) and t
 the category branch first, and compute only the masks of the cells that pass its threshold. A level where no cell passes
 is skipped, with all its mask convolutions. Training is mmdet's own.
 
-They know one setting more than mmdet's heads: with `test_cfg=dict(nms_across_classes=True)` matrix NMS lets a mask lower
-the scores of masks of all classes, not only of its own. Then one object gets one name.
+They know one setting more than mmdet's heads: with `test_cfg=dict(nms_across_classes=True)` matrix NMS lets a mask
+lower the scores of masks of all classes, not only of its own. Then one object gets one name.
 """
 
 from __future__ import annotations

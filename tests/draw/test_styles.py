@@ -109,5 +109,5 @@ def test_an_image_that_does_not_fit_is_refused(image, golden):
 
 
 def test_what_cv2_gives_for_a_file_that_it_cannot_read_is_refused(golden):
-    with pytest.raises(ValueError, match='got NoneType. cv2.imread gives None for'):
+    with pytest.raises(ValueError, match=r'got NoneType\. cv2\.imread gives None for'):
         eliminate_background(None, golden[1])
