@@ -1,6 +1,6 @@
 """The recipe of unet_r34_person.py made small, for hundreds of photographs and training on a CPU.
 
-A ResNet-18, a narrow decoder, 192x192 pixels, 12 epochs; on the photographs of `tools/prepare_tiny.py`.
+A ResNet-18, a narrow decoder, 192x192 pixels, 6 epochs; on the photographs of `tools/prepare_tiny.py`.
 
 Partly annotated photographs are cropped to the person that is annotated.
 """
@@ -63,7 +63,7 @@ test_ann = f'{data_root}complete/test.json'
 test_dataloader = dict(num_workers=1, dataset=photos('complete', 'test', test_pipeline))
 test_evaluator = dict(ann_file=test_ann)
 
-epochs = 12
+epochs = 6
 train_cfg = dict(max_epochs=epochs)
 optim_wrapper = dict(optimizer=dict(lr=4e-4))
 param_scheduler = [

@@ -146,6 +146,7 @@ def main() -> None:
     lazy = Segmenter(*given, precision=args.precision, backend=args.backend)
     if not lazy.lazy:
         raise SetupError(f'{args.config} has no SOLO head of mmdet, so there is no lazy head to compare')
+    lazy.model.mask_head.test_cfg.nms_across_classes = False  # mmdet's head does not know this setting
     sides, image_ids = [Side(stock), Side(lazy)], sorted(coco.imgs)[: args.limit]
     compare(sides, coco, args.images, image_ids, match_categories(coco, lazy.class_names, args.ignore_classes))
     precisions = [average_precision(coco, side.found, image_ids, args.ignore_classes) for side in sides]

@@ -43,7 +43,7 @@ def test_missing_unknown_and_misshapen_weights(tmp_path, capsys, weights):
     changed = {name: value for name, value in weights.items() if not name.startswith('backbone.layer1.')}
     changed |= {'extra.weight': torch.ones(1), 'neck.fpn_convs.0.conv.bias': torch.ones(2)}
     error = refused(tmp_path, capsys, save(tmp_path, changed))
-    assert '20 missing (backbone.layer1.0.conv1.weight, backbone.layer1.0.bn1.weight, ' in error
+    assert '50 missing (backbone.layer1.0.conv1.weight, backbone.layer1.0.bn1.weight, ' in error
     assert '1 not in the model (extra.weight); 1 of another shape (neck.fpn_convs.0.conv.bias)' in error
     assert 'Give the config they were trained with' in error
 
