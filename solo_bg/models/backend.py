@@ -68,9 +68,9 @@ def choose_onnx_backend(backend: str, precision: str, device: torch.device) -> t
         return 'openvino', precision_of_openvino('fp32' if precision == 'auto' else precision)
     if backend == 'auto' and bf16_on_openvino(precision, device):
         return 'openvino', precision
-    if precision != 'auto':
+    if precision in ('bf16', 'fp16'):
         log.warning(
-            "onnxruntime computes in the file's own precision; --precision is for --backend openvino where it has %s",
+            "onnxruntime computes in the file's own precision, not in %s; --backend openvino has bf16 on some CPUs",
             precision,
         )
     return 'onnxruntime', 'file'
