@@ -21,6 +21,7 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+import solo_bg.mmdet_plugin.short_resnet  # noqa: F401  (registers the bundled model's backbone, too)
 from solo_bg.mmdet_plugin.lazy_solo import LazyDecoupledSOLOLightHead
 
 IGNORED = -1  # label of a grid cell that the losses leave out

@@ -161,4 +161,4 @@ def test_the_bundled_checkpoint_is_plain_and_small():
     loaded = torch.load(CHECKPOINT, map_location='cpu', weights_only=True)  # nothing allow-listed
     assert set(loaded) == {'state_dict', 'meta'}
     assert loaded['meta']['dataset_meta']['classes'] == list(BUNDLED_CLASSES)
-    assert CHECKPOINT.stat().st_size < 30e6
+    assert CHECKPOINT.stat().st_size < 40e6
