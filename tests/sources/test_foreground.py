@@ -1,6 +1,8 @@
 """Foreground networks: what goes in, what comes out, and files that cannot be used."""
 
 import hashlib
+import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -21,6 +23,7 @@ from solo_bg.sources.base import SourceSettings
 from solo_bg.sources.foreground import Foreground
 
 onnxruntime = pytest.importorskip('onnxruntime')
+needs_openvino = pytest.mark.skipif(find_spec('openvino') is None, reason='needs OpenVINO')
 
 
 def build(config, checkpoint='auto', **settings):
@@ -398,3 +401,93 @@ def test_several_images_at_the_same_time_get_the_alpha_that_each_gets_alone(plai
         (alone,) = source([image_of(cv2.imread(str(photo)))])
         cutout = cv2.imread(str(tmp_path / 'out/cutout' / photo.name), cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(cutout[..., 3], alone.alpha)
+
+
+@needs_openvino
+class TestPlainOnOpenVino(SourceContract):
+    @pytest.fixture
+    def source(self, plain):
+        return build(plain, cfg_options=['spread=true', 'peak=true'], backend='openvino')
+
+
+@needs_openvino
+class TestRecurrentOnOpenVino(SourceContract):
+    @pytest.fixture
+    def source(self, recurrent):
+        return build('rvm', recurrent, backend='openvino')
+
+
+def difference(one, other):
+    return np.abs(one.alpha.numpy().astype(int) - other.alpha.numpy()).max()
+
+
+@needs_openvino
+def test_openvinos_alpha_is_that_of_onnxruntime(plain, pixels):
+    one = build(plain, backend='openvino')([image_of(pixels)])[0]
+    other = build(plain, backend='torch')([image_of(pixels)])[0]
+    assert difference(one, other) <= 1 and np.ptp(other.alpha.numpy()) > 50
+
+
+@needs_openvino
+def test_half_precision_inputs_on_openvino(tmp_path, pixels):
+    path = tiny_onnx.save_half(tmp_path / 'half.onnx')
+    one, other = (build(path, backend=backend)([image_of(pixels)])[0] for backend in ('openvino', 'torch'))
+    assert difference(one, other) <= 1 and np.ptp(other.alpha.numpy()) > 50
+
+
+@needs_openvino
+def test_openvino_carries_states_and_stills_do_not_remember(recurrent):
+    source = build('rvm', recurrent, backend='openvino')
+    ours, theirs = source.start_clip(), build('rvm', recurrent, backend='torch').start_clip()
+    for frame in frames(4):
+        assert difference(ours(frame), theirs(frame)) <= 1
+    first, again = (source(frames(1))[0] for _ in range(2))
+    assert torch.equal(first.alpha, again.alpha)
+
+
+@needs_openvino
+def test_openvino_gets_one_image_at_a_time(plain):
+    assert build(plain, backend='openvino').at_once == 1
+
+
+@needs_openvino
+def test_the_description_names_library_and_precision(plain):
+    assert build(plain).describe().items() >= {'backend': 'onnxruntime', 'precision': 'file'}.items()
+    described = build(plain, backend='openvino').describe()
+    assert described.items() >= {'backend': 'openvino', 'precision': 'fp32'}.items()
+
+
+@needs_openvino
+def test_files_that_do_not_fit_on_openvino(tmp_path, plain, recurrent):
+    refuse(tiny_onnx.save_flat(tmp_path / 'flat.onnx'), r'expected floats of shape \(1, 3, H, W\)', backend='openvino')
+    refuse('u2net', r'takes images of 32x32 only.*size=320', checkpoint=plain, backend='openvino')
+    refuse('rvm', 'has no input downsample_ratio, r1i', checkpoint=plain, backend='openvino')
+    refuse(recurrent, 'has the inputs src, r1i.*expected one, the image', backend='openvino')
+
+
+@needs_openvino
+def test_files_that_are_broken_on_openvino(tmp_path, plain):
+    refuse(tmp_path / 'none.onnx', 'there is no file', backend='openvino')
+    (tmp_path / 'short.onnx').write_bytes(plain.read_bytes()[:-40])
+    refuse(tmp_path / 'short.onnx', 'OpenVINO cannot load', backend='openvino')
+    (tmp_path / 'text.onnx').write_text('no network')
+    refuse(tmp_path / 'text.onnx', 'OpenVINO cannot load', backend='openvino')
+
+
+def test_without_openvino(plain, monkeypatch):
+    monkeypatch.setitem(__import__('sys').modules, 'openvino', None)
+    refuse(plain, r'pip install "solo_bg\[openvino\]"', backend='openvino')
+
+
+@needs_openvino
+def test_the_command_with_both_libraries(tmp_path, plain, pixels):
+    cv2.imwrite(str(tmp_path / 'a.png'), pixels)
+    argv = [str(plain), 'auto', str(tmp_path / 'a.png'), '--styles', 'cutout', '--device', 'cpu']
+    assert cli.main([*argv, '-o', str(tmp_path / 'one'), '--backend', 'openvino']) == 0
+    assert cli.main([*argv, '-o', str(tmp_path / 'other')]) == 0
+    one, other = (cv2.imread(str(tmp_path / name / 'cutout/a.png'), -1)[..., 3] for name in ('one', 'other'))
+    assert np.abs(one.astype(int) - other).max() <= 1
+    libraries = [
+        json.loads((tmp_path / name / 'run.json').read_text())['depends']['source'] for name in ('one', 'other')
+    ]
+    assert [one['backend'] for one in libraries] == ['openvino', 'onnxruntime']
