@@ -83,6 +83,11 @@ def shown(page):
     return page.locator('.card').evaluate_all('cards => cards.map(card => card.title)')
 
 
+def wait_for_focus(page, title):
+    """Wait until this card has the focus: the page moves it at the event `close`, a moment after the dialog is gone."""
+    page.wait_for_function('(title) => document.activeElement.title === title', arg=title)
+
+
 def test_every_record_has_a_card_and_every_picture_loads(page, out):
     open_report(page, out)
     rows = parse(out)[1]['rows']
@@ -96,9 +101,9 @@ def test_every_record_has_a_card_and_every_picture_loads(page, out):
             expect(pictures.nth(index)).to_have_js_property('naturalWidth', 80)
             assert not pictures.nth(index).evaluate('image => image.closest(".part")')
         page.keyboard.press('ArrowRight')
-    title = page.locator('#viewer-title').inner_text()
+    assert page.locator('#viewer-title').inner_text() == shown(page)[-1]
     page.keyboard.press('Escape')
-    assert page.evaluate('document.activeElement.title') == title == shown(page)[-1]
+    wait_for_focus(page, shown(page)[-1])
 
 
 def test_thumbnails_show_one_tile_each(page, out):
@@ -163,8 +168,7 @@ def test_it_works_by_keyboard(page, out):
     page.keyboard.press('ArrowRight')
     page.keyboard.press('Escape')
     assert not page.locator('dialog').is_visible()
-    # the page moves the focus at the event `close`, which comes a moment after the dialog is gone
-    page.wait_for_function('(title) => document.activeElement.title === title', arg=shown(page)[1])
+    wait_for_focus(page, shown(page)[1])
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
