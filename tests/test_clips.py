@@ -365,7 +365,10 @@ def test_a_video_alone_uses_the_bundled_model(folder):
 def test_dry_run_names_the_videos(folder, capsys):
     write_clip('a.mkv', FRAMES[:1])
     assert run('a.mkv', '--dry-run', '--styles', 'mask,cutout,labels') == 0
-    assert 'a.mkv -> mask/a.mp4, cutout/a.webm, labels/a.mkv' in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [
+        'a.mkv -> mask/a.mp4, cutout/a.webm, labels/a.mkv',
+        '1 video, not counted in the estimate',
+    ]
     assert run('a.mkv', '--dry-run', '--styles', 'mask', '--frames', 'all') == 0
     printed = capsys.readouterr().out
     assert 'a.mkv -> mask/a/000000.png, ...' in printed and '1 video, not counted' in printed

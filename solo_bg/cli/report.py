@@ -80,10 +80,11 @@ def show_plan(images: Sequence[ImageFile], options: Options) -> None:
     sizes = [image_size(image.path) for image in images]
     pixels = sum(width * height for width, height in filter(None, sizes))
     estimate = sum(pixels * BYTES_A_PIXEL[style][f'.{options.suffix(style)}'] for style in options.styles)
-    print(f'{len(images)} images ({sizes.count(None)} unreadable), {pixels / 1e6:.1f} million pixels')
     if videos:
         print(f'{len(videos)} {"video" if len(videos) == 1 else "videos"}, not counted in the estimate')
-    print(f'about {estimate / 1e6:.1f} MB in {options.out}, if a third of each image is foreground')
+    if images or not videos:
+        print(f'{len(images)} images ({sizes.count(None)} unreadable), {pixels / 1e6:.1f} million pixels')
+        print(f'about {estimate / 1e6:.1f} MB in {options.out}, if a third of each image is foreground')
 
 
 def show_sample(expected: Expected, out: Path) -> None:
