@@ -1,0 +1,18 @@
+"""The third part of the bundled model's training: the rest of the partly annotated photographs counts as well, as
+`tools/label_partial.py` labelled it with the model of the second part."""
+
+_base_ = './solo_bg_tiny_train_larger.py'
+
+load_from = 'work_dirs/tiny_larger/iter_2500.pth'
+complete, mini, partial, scenes = _base_.datasets
+labelled = dict(partial, times=3, dataset=dict(partial.dataset, ann_file=f'{_base_.data_root}partial/labelled.json'))
+train_dataloader = dict(dataset=dict(dataset=dict(datasets=[complete, mini, labelled, scenes])))
+
+iterations = 2400
+train_cfg = dict(max_iters=iterations, val_interval=iterations + 1)
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=60),
+    dict(type='LinearLR', start_factor=1.0, end_factor=0.01, by_epoch=False, begin=500, end=iterations),
+]
+randomness = dict(seed=7)
