@@ -1,6 +1,6 @@
 """Turn a training checkpoint into the bundled one: calibrated scores, half precision, plain types.
 
-    python tools/finish_tiny.py work_dirs/tiny_larger/iter_2500.pth checkpoints/solo_bg_tiny.pth --data data/tiny
+    python tools/finish_tiny.py work_dirs/tiny_labelled/iter_2400.pth checkpoints/solo_bg_tiny.pth --data data/tiny
 
 Calibration shifts two biases, those of the class convolution and of the foreground map, so that the default threshold
 of 0.3 gives the best IoU of the union. It uses photographs that were set aside for it (`calibrate.json` of
