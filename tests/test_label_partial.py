@@ -80,7 +80,7 @@ def test_chosen_instances_share_no_pixel(tool):
 
 
 def test_annotated_objects_stay_and_nothing_overlaps_them(tool, tmp_path, monkeypatch):
-    image, masks = draw_scene(11)
+    image, masks = draw_scene(7_000_002)
     folder = tmp_path / 'partial'
     (folder / 'images').mkdir(parents=True)
     cv2.imwrite(str(folder / 'images/one.png'), image)

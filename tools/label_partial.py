@@ -45,7 +45,7 @@ def judge(segmenter: Segmenter, pixels: np.ndarray) -> tuple[list[tuple[Mask, in
             scores[mask] = np.maximum(scores[mask], score)
         best.append(scores)
     instances = zip(straight.masks.numpy(), straight.labels.tolist(), straight.scores.tolist(), strict=True)
-    return sorted(instances, key=lambda one: -one[2]), (best[0] + best[1][:, ::-1]) / 2
+    return sorted(instances, key=lambda one: -one[2]), np.mean([best[0], best[1][:, ::-1]], axis=0, dtype=np.float32)
 
 
 def label(
