@@ -11,8 +11,6 @@ train_dataloader = dict(dataset=dict(dataset=dict(datasets=[complete, mini, labe
 iterations = 2400
 train_cfg = dict(max_iters=iterations, val_interval=iterations + 1)
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.05, by_epoch=False, begin=0, end=60),
-    dict(type='LinearLR', start_factor=1.0, end_factor=0.01, by_epoch=False, begin=500, end=iterations),
-]
+warm_up, fall = _base_.param_scheduler
+param_scheduler = [warm_up, dict(fall, begin=500, end=iterations)]
 randomness = dict(seed=7)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -329,7 +330,7 @@ def test_fields_that_cannot_be(plain, option, message):
 
 
 def test_without_onnxruntime(plain, monkeypatch):
-    monkeypatch.setitem(__import__('sys').modules, 'onnxruntime', None)
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     refuse(plain, r'pip install "solo_bg\[onnx\]"')
 
 
@@ -475,7 +476,7 @@ def test_files_that_are_broken_on_openvino(tmp_path, plain):
 
 
 def test_without_openvino(plain, monkeypatch):
-    monkeypatch.setitem(__import__('sys').modules, 'openvino', None)
+    monkeypatch.setitem(sys.modules, 'openvino', None)
     refuse(plain, r'pip install "solo_bg\[openvino\]"', backend='openvino')
 
 
