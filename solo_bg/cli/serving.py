@@ -14,10 +14,11 @@ from solo_bg.cli import arguments
 from solo_bg.cli.values import count, take_pairs
 from solo_bg.errors import SetupError
 from solo_bg.runs.settings import Settings
-from solo_bg.sources import choose_source
+from solo_bg.sources import SOURCES, choose_source
 
 TOKEN_VARIABLE = 'SOLO_BG_TOKEN'
 MAX_PIXELS = 50_000_000  # of an image; a camera of 48 megapixels still passes
+WITH_ANNOTATIONS = ('gt', 'union')  # the sources that a server cannot have
 # options of the command that are the server's own
 OPTIONS = (
     *('--source', '--source-options', '--device', '--batch-size', '--workers', '--threads'),
@@ -88,7 +89,12 @@ def build_parser() -> argparse.ArgumentParser:
     add_server(parser.add_argument_group('the server'))
     group = parser.add_argument_group('the model, as in eliminate_bg --help')
 
+    names = ', '.join(name for name in SOURCES if name not in WITH_ANNOTATIONS)
+    sources = f'source of the masks: {names}, or module:Class (default: the one that CONFIG names, else model)'
+
     def option(*flags: str, **described: Any) -> Any:
+        if flags[-1] == '--source':
+            described.update(help=sources)
         if flags[-1] == '--max-pixels':
             described.update(
                 default=MAX_PIXELS, help=described['help'].replace(str(described['default']), str(MAX_PIXELS))

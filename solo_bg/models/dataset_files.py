@@ -1,4 +1,4 @@
-"""The annotation files that a config names: are they there, before a training starts?"""
+"""The annotation files that a config names: are they there, and whole, before a training starts?"""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from typing import Any
 
 from solo_bg.errors import SetupError
 
+ENDS = 4096  # bytes
+
 
 def check_annotations(config: Mapping[str, Any], *parts: str) -> None:
-    """Raise SetupError where an annotation file of the config is missing.
+    """Raise SetupError where an annotation file of the config is missing, or damaged.
+
+    A `.json` file is read at its two ends only, as COCO's are large: this finds files that are cut short or empty,
+    pages and pointers that were downloaded in place of a file, and folders.
 
     Args:
         parts: the keys to look below, such as `train_dataloader` and `val_evaluator`. A key that the config lacks is
@@ -23,6 +28,22 @@ def check_annotations(config: Mapping[str, Any], *parts: str) -> None:
                     f'there is no annotation file at {path}, which the config names as {key}. Make it, or say where '
                     f'it is: --cfg-options {key}=FILE'
                 )
+            if path.endswith('.json') and '://' not in path and not looks_like_json(path):
+                raise SetupError(
+                    f'{path}, which the config names as {key}, is no whole JSON file. Copy or make it again, or name '
+                    f'another one: --cfg-options {key}=FILE'
+                )
+
+
+def looks_like_json(path: str) -> bool:
+    """Whether a file begins and ends as a JSON object or list does, apart from white space."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, 'rb') as file:
+        first = file.read(ENDS).lstrip()[:1]
+        file.seek(max(os.path.getsize(path) - ENDS, 0))
+        last = file.read().rstrip()[-1:]
+    return first + last in (b'{}', b'[]')
 
 
 def annotation_files(node: Any, at: str) -> Iterator[tuple[str, str]]:

@@ -34,3 +34,19 @@ def test_the_first_missing_file_is_named_with_the_key_that_names_it(tmp_path):
         check_annotations(wrapped(tmp_path, 'a.json', 'b.json'), *parts)
     with pytest.raises(SetupError, match=r'--cfg-options val_evaluator\.1\.ann_file=FILE'):
         check_annotations(wrapped(tmp_path, 'a.json', 'b.json'), 'val_evaluator')
+
+
+@pytest.mark.parametrize(
+    'content', ['', '{"images": [', '<html></html>', 'version https://git-lfs.github.com/spec/v1\n', '{"a": 1]']
+)
+def test_a_damaged_file_is_named_with_its_key(tmp_path, content):
+    (tmp_path / 'a.json').write_text(content)
+    with pytest.raises(SetupError, match=r'a\.json, .* val_evaluator\.1\.ann_file, is no whole JSON file'):
+        check_annotations(wrapped(tmp_path, 'a.json'), 'val_evaluator')
+
+
+def test_white_space_around_a_whole_file_and_files_of_other_kinds_pass(tmp_path):
+    (tmp_path / 'a.json').write_text(' \n{"images": [' + '0, ' * 5000 + '0]}\n\n')
+    (tmp_path / 'b.txt').write_text('one\ntwo\n')
+    for name in ('a.json', 'b.txt'):
+        check_annotations(wrapped(tmp_path, name), 'val_evaluator', 'train_dataloader')

@@ -15,6 +15,7 @@ from local_server import error_of, png, send, wait_until
 
 from solo_bg.cli.fields import picture_fields
 from solo_bg.cli.serving import OPTIONS, Limits, build_parser, parse
+from solo_bg.sources import SOURCES, load_source
 from solo_bg.web.app import script_hashes
 from solo_bg.web.batches import Batches
 from solo_bg.web.forms import LARGEST
@@ -65,6 +66,12 @@ def test_command_lines_that_are_refused(words, reason, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stopped:
         parse(words.split())
     assert stopped.value.code == 2 and reason in capsys.readouterr().err
+
+
+def test_the_help_lists_the_sources_that_a_server_takes():
+    text = ' '.join(build_parser().format_help().split())
+    listed = text.split('source of the masks: ')[1].split(', or module:Class')[0].replace('- ', '-').split(', ')
+    assert listed == [name for name in SOURCES if not load_source(name).needs_annotations]
 
 
 def test_a_token_may_come_from_the_environment(monkeypatch):
