@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from evaluate_union import iou
-from finish_tiny import CONFIG, draw_scenes, load_photographs, trained_weights
+from finish_tiny import CONFIG, draw_scenes, halve_convolutions, load_photographs, trained_weights
 from mmdet.models.backbones import MobileNetV2
 
 from solo_bg import Segmenter
@@ -105,7 +105,7 @@ def convert_mobilenet(source: Path, target: Path) -> None:
 def measure(checkpoint: Path, options: list[str], data: Path) -> dict[str, float]:
     """The IoU of the union at the best threshold, on photographs and on drawn scenes."""
     stripped = checkpoint.with_name('stripped.pth')
-    torch.save({'state_dict': trained_weights(checkpoint)}, stripped)
+    torch.save({'state_dict': halve_convolutions(trained_weights(checkpoint))}, stripped)
     options = [*options, f'model.test_cfg.score_thr={min(THRESHOLDS)}']
     segmenter = Segmenter(CONFIG, stripped, device='cpu', cfg_options=options)
     best = {}
