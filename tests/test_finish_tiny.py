@@ -1,4 +1,4 @@
-"""tools/finish_tiny.py: how the weights of several checkpoints become those of one model."""
+"""tools/finish_tiny.py: what becomes of the weights."""
 
 import pytest
 import torch
@@ -16,17 +16,6 @@ def tool():
 def save(path, **weights):
     torch.save({'state_dict': {name.replace('__', '.'): value for name, value in weights.items()}}, path)
     return path
-
-
-def test_the_mean_of_checkpoints(tool, tmp_path):
-    whole = torch.tensor(7)
-    files = [
-        save(tmp_path / f'{index}.pth', conv__weight=torch.full((2, 1, 3, 3), value), steps=whole + index)
-        for index, value in enumerate((1.0, 2.0, 6.0))
-    ]
-    mean = tool.trained_weights(*files)
-    assert torch.equal(mean['conv.weight'], torch.full((2, 1, 3, 3), 3.0)) and mean['steps'] == 7
-    assert tool.trained_weights(files[2])['conv.weight'].eq(6).all()
 
 
 def test_the_backbone_goes_back_a_part_of_its_way(tool, tmp_path):

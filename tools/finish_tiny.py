@@ -1,11 +1,10 @@
-"""Turn training checkpoints into the bundled one: averaged weights, calibrated scores, half precision, plain types.
+"""Turn a training checkpoint into the bundled one: calibrated scores, half precision, plain types.
 
-    python tools/finish_tiny.py work_dirs/tiny_labelled/iter_2400.pth work_dirs/tiny_relabelled/iter_3000.pth \\
-        checkpoints/solo_bg_tiny.pth --data data/tiny --pretrained resnet50_caffe.pth --share 0.3
+    python tools/finish_tiny.py work_dirs/tiny_labelled/iter_2400.pth checkpoints/solo_bg_tiny.pth --data data/tiny \\
+        --pretrained resnet50_caffe.pth
 
-The mean of the weights of several trainings is used as one model ("Model soups", https://arxiv.org/abs/2203.05482).
 With `--pretrained`, the backbone goes a part of its way back to the weights that it started from, which makes up for
-some of what it forgot ("Robust fine-tuning of zero-shot models", https://arxiv.org/abs/2109.01903).
+some of what it forgot in training ("Robust fine-tuning of zero-shot models", https://arxiv.org/abs/2109.01903).
 
 Calibration shifts two biases, those of the class convolution and of the foreground map, so that the default threshold
 of 0.3 gives the best IoU of the union. It uses photographs that were set aside for it (`calibrate.json` of
@@ -38,15 +37,6 @@ AS_GOOD = 0.001  # of the IoU
 USUAL = 1.2  # the class shift with which the foreground's is chosen
 
 
-def trained_weights(*paths: Path) -> dict[str, torch.Tensor]:
-    """The mean of the weights of checkpoints of one model; whole numbers are those of the first one."""
-    first, *others = (load_checkpoint(path).state_dict for path in paths)
-    return {
-        name: torch.stack([value, *(other[name] for other in others)]).mean(0) if value.is_floating_point() else value
-        for name, value in first.items()
-    }
-
-
 def mix_backbone(weights: dict[str, torch.Tensor], pretrained: Path, share: float) -> dict[str, torch.Tensor]:
     """Replace each weight of the backbone by `(1 - share)` of itself and `share` of its pretrained value."""
     before = {f'backbone.{name}': value for name, value in load_checkpoint(pretrained).state_dict.items()}
@@ -59,7 +49,7 @@ def mix_backbone(weights: dict[str, torch.Tensor], pretrained: Path, share: floa
 
 
 def halve_convolutions(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Half precision for convolutions; the first batch norm's variance would overflow in it."""
+    """Half precision for convolutions; in it the first batch norm's variance would overflow."""
     return {name: value.half() if value.ndim == 4 else value for name, value in weights.items()}
 
 
@@ -115,16 +105,16 @@ def calibrate(segmenter: Segmenter, data: Path) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('trained', type=Path, nargs='+', help='training checkpoints; their mean is used')
+    parser.add_argument('trained', type=Path, help='training checkpoint')
     parser.add_argument('out', type=Path, help='checkpoint to write')
     parser.add_argument(
         '--data', type=Path, default=Path('data/tiny'), help='folder that prepare_tiny.py wrote (default: data/tiny)'
     )
     parser.add_argument('--pretrained', type=Path, help='the weights that the backbone started from')
-    parser.add_argument('--share', type=float, default=0.3, help='their share in the backbone (default: 0.3)')
+    parser.add_argument('--share', type=float, default=0.2, help='their share in the backbone (default: 0.2)')
     args = parser.parse_args()
 
-    weights = trained_weights(*args.trained)
+    weights = load_checkpoint(args.trained).state_dict
     if args.pretrained:
         weights = mix_backbone(weights, args.pretrained, args.share)
     weights = halve_convolutions(weights)

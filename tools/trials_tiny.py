@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from evaluate_union import iou
-from finish_tiny import CONFIG, draw_scenes, halve_convolutions, load_photographs, trained_weights
+from finish_tiny import CONFIG, draw_scenes, halve_convolutions, load_photographs
 from mmdet.models.backbones import MobileNetV2
 
 from solo_bg import Segmenter
+from solo_bg.models.checkpoint import load_checkpoint
 
 TOOLS = Path(__file__).resolve().parent
 RECIPE = TOOLS.parent / 'configs' / 'solo_bg_tiny_train.py'
@@ -105,7 +106,7 @@ def convert_mobilenet(source: Path, target: Path) -> None:
 def measure(checkpoint: Path, options: list[str], data: Path) -> dict[str, float]:
     """The IoU of the union at the best threshold, on photographs and on drawn scenes."""
     stripped = checkpoint.with_name('stripped.pth')
-    torch.save({'state_dict': halve_convolutions(trained_weights(checkpoint))}, stripped)
+    torch.save({'state_dict': halve_convolutions(load_checkpoint(checkpoint).state_dict)}, stripped)
     options = [*options, f'model.test_cfg.score_thr={min(THRESHOLDS)}']
     segmenter = Segmenter(CONFIG, stripped, device='cpu', cfg_options=options)
     best = {}
