@@ -23,12 +23,14 @@ def check_annotations(config: Mapping[str, Any], *parts: str) -> None:
     """
     for part in parts:
         for key, path in annotation_files(config.get(part), part):
-            if '://' not in path and not os.path.exists(path):
+            if '://' in path:
+                continue
+            if not os.path.exists(path):
                 raise SetupError(
                     f'there is no annotation file at {path}, which the config names as {key}. Make it, or say where '
                     f'it is: --cfg-options {key}=FILE'
                 )
-            if path.endswith('.json') and '://' not in path and not looks_like_json(path):
+            if path.endswith('.json') and not looks_like_json(path):
                 raise SetupError(
                     f'{path}, which the config names as {key}, is no whole JSON file. Copy or make it again, or name '
                     f'another one: --cfg-options {key}=FILE'
